@@ -1,0 +1,1 @@
+"""Noise schedule, training target and samplers."""

@@ -1,0 +1,1 @@
+"""Evaluation metrics of talking-head videos."""

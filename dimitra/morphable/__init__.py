@@ -1,0 +1,1 @@
+"""3D morphable face models: coefficients, camera, models and fitting."""

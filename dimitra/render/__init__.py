@@ -1,0 +1,1 @@
+"""Renderers: motion and a reference photo to video."""

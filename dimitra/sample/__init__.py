@@ -1,0 +1,1 @@
+"""Generator of the sample corpus: talking heads with known ground truth."""

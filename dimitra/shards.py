@@ -1,0 +1,198 @@
+"""Deterministic, atomic tar shards in the WebDataset layout, and their sidecars.
+
+A shard is a plain tar of members ``<clip_id>.<part>`` (``<clip_id>.motion.npz``), sorted by clip
+and part, with fixed headers: the same members give the same bytes. Beside ``NNNNN.tar`` stands
+the sidecar ``NNNNN.json`` with the shard's sha256, size, clip count and work key; it is written
+last, so a shard without a sidecar does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dimitra.clips import check_clip_id
+
+Members = dict[str, bytes]
+"""Parts of one clip: part name (``motion.npz``) to bytes."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What is known about a finished shard.
+
+    Attributes:
+        shard: file name of the tar.
+        sha256: of the tar's bytes.
+        size_bytes: of the tar.
+        clips: number of clips in it.
+        key: work-cache key it was made under.
+    """
+
+    shard: str
+    sha256: str
+    size_bytes: int
+    clips: int
+    key: str
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that a reader sees all of it or nothing.
+
+    Temporary name in the same folder, fsync, rename.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def json_bytes(value: Any) -> bytes:
+    """Canonical JSON: sorted keys, two-space indent, final newline, UTF-8, no NaN."""
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Encode named arrays as ``.npz`` with sorted names and fixed time stamps.
+
+    ``numpy.load(..., allow_pickle=False)`` reads it.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            part = io.BytesIO()
+            np.lib.format.write_array(
+                part, np.asarray(arrays[name], order="C"), version=(1, 0), allow_pickle=False
+            )
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), part.getvalue())
+    return buffer.getvalue()
+
+
+def read_npz(data: bytes) -> dict[str, NDArray[Any]]:
+    """Decode ``npz_bytes``; refuses pickled objects."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _tar_bytes_to(file: Any, samples: Mapping[str, Members]) -> None:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for clip_id in sorted(samples):
+            check_clip_id(clip_id)
+            for part in sorted(samples[clip_id]):
+                info = tarfile.TarInfo(f"{clip_id}.{part}")
+                data = samples[clip_id][part]
+                info.size = len(data)
+                info.mode = 0o644
+                archive.addfile(info, io.BytesIO(data))
+
+
+def sidecar_path(shard: Path) -> Path:
+    """``data/crops/00003.tar`` -> ``data/crops/00003.json``."""
+    return shard.with_suffix(".json")
+
+
+def write_shard(path: Path, samples: Mapping[str, Members], key: str = "") -> Sidecar:
+    """Write one shard and its sidecar atomically; the sidecar comes last.
+
+    Args:
+        path: the ``.tar`` to write.
+        samples: clip id to its parts.
+        key: work-cache key.
+
+    Raises:
+        ValueError: a clip id is malformed.
+        OSError: the disk is full, or the folder cannot be written; nothing half-written stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _tar_bytes_to(file, samples)
+            file.flush()
+            os.fsync(file.fileno())
+        sidecar = Sidecar(
+            shard=path.name,
+            sha256=sha256_file(Path(temporary)),
+            size_bytes=Path(temporary).stat().st_size,
+            clips=len(samples),
+            key=key,
+        )
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    write_atomic(sidecar_path(path), json_bytes(asdict(sidecar)))
+    return sidecar
+
+
+def read_sidecar(shard: Path) -> Sidecar:
+    """Sidecar of a shard.
+
+    Raises:
+        FileNotFoundError: the shard was never finished.
+    """
+    return Sidecar(**json.loads(sidecar_path(shard).read_text()))
+
+
+def iterate_shard(path: Path) -> Iterator[tuple[str, Members]]:
+    """Yield (clip id, parts) in clip order, one clip in memory at a time.
+
+    Raises:
+        ValueError: a member is not a plain file of the form ``<clip_id>.<part>``.
+    """
+    current: str | None = None
+    parts: Members = {}
+    with tarfile.open(path, mode="r|") as archive:
+        for info in archive:
+            clip_id, _, part = info.name.partition(".")
+            if not info.isreg() or not part or "/" in info.name:
+                raise ValueError(f"{path}: member {info.name!r} is not <clip_id>.<part>")
+            if clip_id != current:
+                if current is not None:
+                    yield current, parts
+                current, parts = clip_id, {}
+            stream = archive.extractfile(info)
+            assert stream is not None  # isreg() above
+            parts[part] = stream.read()
+    if current is not None:
+        yield current, parts
+
+
+def read_shard(path: Path) -> dict[str, Members]:
+    """All clips of a shard in memory: clip id to parts."""
+    return dict(iterate_shard(path))
+
+
+def list_shards(folder: Path) -> list[Path]:
+    """Finished shards of a folder (those with a sidecar), sorted by name."""
+    return sorted(path for path in folder.glob("*.tar") if sidecar_path(path).exists())

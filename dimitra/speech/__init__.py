@@ -1,0 +1,1 @@
+"""Speech features, transcripts, phonemes and text features."""

@@ -1,0 +1,1 @@
+"""DVC stages as Ray jobs: the only package that knows Ray, DVC and MLflow."""

@@ -1,0 +1,240 @@
+"""The schema of ``params.yaml``: unknown keys and out-of-range values stop a run before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(gt=0.0)]
+
+
+class Section(BaseModel):
+    """A section of the file; refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RayParams(Section):
+    """How to run; never enters a stage's key, because the bytes do not depend on it."""
+
+    address: str | None = None
+    workers: Annotated[int, Field(ge=1, le=4096)] = 2
+    object_store_mb: Annotated[int, Field(ge=80)] = 300
+
+
+class DatasetParams(Section):
+    """One dataset of the corpus."""
+
+    layout: Literal["voxceleb2", "hdtf"]
+    path: str
+    """Folder, relative to ``datasets.root``."""
+    split: str
+    """Split folder under ``splits/``, for example ``chorus/v1``."""
+
+
+class DatasetsParams(Section):
+    root: str = "datasets"
+    sets: dict[str, DatasetParams]
+
+
+class ShardsParams(Section):
+    count: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class LimitsParams(Section):
+    """Bounds on what is decoded at all."""
+
+    min_duration_s: Seconds
+    max_duration_s: Seconds
+    max_pixels: Annotated[int, Field(ge=64 * 64)]
+    max_bytes: Annotated[int, Field(ge=1)]
+
+
+class BudgetsParams(Section):
+    """Largest quarantined share of a stage's clips before the run fails."""
+
+    ingest: Share
+    crop: Share
+    fit: Share
+    transcribe: Share
+    speech: Share
+    shard: Share
+    generate: Share
+    render: Share
+    evaluate: Share
+
+
+class CropParams(Section):
+    size: Annotated[int, Field(ge=64, le=1024)] = 256
+    fps: Literal[25] = 25
+    detector: Literal["dlib"] = "dlib"
+    detect_every: Annotated[int, Field(ge=1, le=250)]
+    """Frames between two runs of the face detector; landmarks track in between."""
+    margin: Annotated[float, Field(ge=0.0, le=2.0)]
+    """Share of the union box added on each side."""
+    crf: Annotated[int, Field(ge=0, le=51)]
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
+    max_missing: Share
+    """Largest share of frames without a face."""
+    deadline_s: Seconds
+
+
+class FitParams(Section):
+    face_model: Literal["open_head"] = "open_head"
+    landmarks: Literal["dlib"] = "dlib"
+    iterations: Annotated[int, Field(ge=1, le=200)]
+    smoothness: Annotated[float, Field(ge=0.0)]
+    prior: Annotated[float, Field(ge=0.0)]
+    max_residual_px: Annotated[float, Field(gt=0.0)]
+    max_bad_frames: Share
+    deadline_s: Seconds
+
+
+class TranscribeParams(Section):
+    model: Literal["whisper_tiny_en"] = "whisper_tiny_en"
+    language: str = "en"
+    beam_size: Annotated[int, Field(ge=1, le=16)]
+    deadline_s: Seconds
+
+
+class AlignTrainParams(Section):
+    iterations: Annotated[int, Field(ge=1, le=100)]
+    max_gaussians: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class SpeechParams(Section):
+    encoder: Literal["moonshine_base"] = "moonshine_base"
+    block_s: Seconds
+    overlap_s: Annotated[float, Field(ge=0.0)]
+    text_encoder: Literal["minilm_l6"] = "minilm_l6"
+    text_tokens: Annotated[int, Field(ge=8, le=512)]
+    deadline_s: Seconds
+
+
+class ModelParams(Section):
+    """Widths of the cMDT."""
+
+    frames: Annotated[int, Field(ge=8, le=2000)]
+    width: Annotated[int, Field(ge=16, le=4096)]
+    feed_forward: Annotated[int, Field(ge=16, le=16384)]
+    layers: Annotated[int, Field(ge=1, le=64)]
+    heads: Annotated[int, Field(ge=1, le=64)]
+    encoder_layers: Annotated[int, Field(ge=1, le=64)]
+    encoder_heads: Annotated[int, Field(ge=1, le=64)]
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
+    window: Annotated[int, Field(ge=0, le=16)]
+    """Speech-feature window: frame i sees features within +-window of its centre."""
+
+
+class DiffusionParams(Section):
+    steps: Annotated[int, Field(ge=2, le=10_000)]
+
+
+class PartParams(Section):
+    """Training of one of the three models."""
+
+    steps: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+    first_pose_weight: Annotated[float, Field(ge=0.0)] = 0.0
+
+
+class TrainParams(Section):
+    batch: Annotated[int, Field(ge=1)]
+    loss_weight: Annotated[float, Field(gt=0.0)]
+    grad_clip: Annotated[float, Field(gt=0.0)]
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)]
+    normalise: bool
+    threads: Annotated[int, Field(ge=1, le=256)]
+    lips: PartParams
+    expression: PartParams
+    pose: PartParams
+
+
+class GenerateParams(Section):
+    sampler: Literal["ddim", "ancestral"]
+    steps: Annotated[int, Field(ge=1)]
+    deadline_s: Seconds
+
+
+class RenderParams(Section):
+    renderer: Literal["mesh"] = "mesh"
+    size: Annotated[int, Field(ge=64, le=2048)]
+    crf: Annotated[int, Field(ge=0, le=51)]
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
+    deadline_s: Seconds
+
+
+class EvaluateParams(Section):
+    lmd_fit: Literal["face", "mouth"]
+    """Points that the Umeyama fit of M-LMD uses: all 68, or the 20 of the mouth."""
+    truth: str
+    """Folder of the corpus truth; an empty folder where there is none."""
+    deadline_s: Seconds
+
+
+class ReportParams(Section):
+    videos_per_dataset: Annotated[int, Field(ge=1, le=100)]
+
+
+class Params(Section):
+    """The whole file."""
+
+    profile: Literal["sample", "paper"]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    ray: RayParams
+    datasets: DatasetsParams
+    shards: ShardsParams
+    limits: LimitsParams
+    budgets: BudgetsParams
+    crop: CropParams
+    fit: FitParams
+    transcribe: TranscribeParams
+    align_train: AlignTrainParams
+    speech: SpeechParams
+    model: ModelParams
+    diffusion: DiffusionParams
+    train: TrainParams
+    generate: GenerateParams
+    render: RenderParams
+    evaluate: EvaluateParams
+    report: ReportParams
+
+
+class ParamsError(ValueError):
+    """``params.yaml`` breaks its schema; the message lists every key, value and allowed range."""
+
+
+def _describe(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {error['input']!r} is not allowed: {error['msg']}"
+
+
+def parse(values: Any, source: str = "params.yaml") -> Params:
+    """Validate a parameter mapping.
+
+    Raises:
+        ParamsError: naming every offending key, its value and what is allowed.
+    """
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        lines = [f"  {_describe(item)}" for item in error.errors()]
+        raise ParamsError(f"{source} is not valid:\n" + "\n".join(lines)) from None
+
+
+def load(path: Path | str = "params.yaml") -> Params:
+    """Read and validate a parameter file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ParamsError: it breaks the schema.
+    """
+    return parse(yaml.safe_load(Path(path).read_text()), str(path))
