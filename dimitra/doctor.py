@@ -1,0 +1,69 @@
+"""Whether a profile can run on this machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+from dataclasses import dataclass
+
+from dimitra import assets
+
+_PACKAGES = ("torch", "ray", "dvc", "mlflow", "av", "dlib-bin", "faster-whisper", "kaldi-hmm-gmm")
+_FREE_GB = 4.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination.
+
+    Attributes:
+        what: what was looked at.
+        found: what was seen.
+        ok: whether it will do.
+        remedy: what to do if not; empty otherwise.
+    """
+
+    what: str
+    found: str
+    ok: bool
+    remedy: str
+
+
+def _python() -> Finding:
+    version = platform.python_version_tuple()
+    ok = (int(version[0]), int(version[1])) in {(3, 11), (3, 12)}
+    remedy = "" if ok else "use Python 3.11 or 3.12"
+    return Finding("Python", platform.python_version(), ok, remedy)
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(f"package {name}", importlib.metadata.version(name), True, "")
+    except importlib.metadata.PackageNotFoundError:
+        remedy = "pip install -c constraints.txt -e ."
+        return Finding(f"package {name}", "missing", False, remedy)
+
+
+def _asset(asset: assets.Asset) -> Finding:
+    state = assets.verify(asset.name)
+    remedy = ""
+    if state != "ok":
+        remedy = f"dimitra assets fetch {asset.name} ({asset.licence}; {asset.home})"
+    return Finding(f"asset {asset.name}", state, state == "ok", remedy)
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(".").free / 1e9
+    ok = free >= _FREE_GB
+    return Finding("free disk", f"{free:.0f} GB", ok, "" if ok else f"free {_FREE_GB:.0f} GB here")
+
+
+def examine(profile: str) -> list[Finding]:
+    """Look at the interpreter, the packages, the disk and every asset of a profile.
+
+    Args:
+        profile: ``sample`` or ``paper``.
+    """
+    findings = [_python(), _disk(), *(_package(name) for name in _PACKAGES)]
+    return findings + [_asset(asset) for asset in assets.list_assets(profile)]
