@@ -1,0 +1,61 @@
+# Two commands for a newcomer: `make repro` runs the whole pipeline, `make test` the tests. Each does all its set-up.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := true
+export RAY_USAGE_STATS_ENABLED := 0
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install assets data repro test e2e lint format bench clean
+
+help: ## show this list
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
+
+install: $(VENV)/.installed ## make the virtual environment with the exact versions of constraints.txt
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@command -v git >/dev/null || { echo "git is missing: apt-get install git"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but 3.11 or 3.12 is needed: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+assets: install ## fetch third-party weights into the store that all checkouts share
+	$(BIN)/dimitra assets fetch
+	$(BIN)/dimitra doctor
+
+data: install ## check the sample corpus out of the DVC remote inside the repository
+	$(BIN)/dvc pull --quiet datasets.dvc
+
+repro: assets data ## raw video to trained models, videos, both tables and the report; compare with the committed metrics
+	$(BIN)/dvc repro
+	$(BIN)/python -m pipelines.tolerance
+	@echo "report: $(abspath report/index.html)"
+
+test: assets data ## all quick tests
+	$(BIN)/python -m pytest -m "not e2e and not gpu"
+
+e2e: assets data ## the whole pipeline on a cut of the sample, in a clone, with broken clips among them
+	$(BIN)/python -m pytest -m e2e
+
+lint: install ## formatting, lint, types, and that dvc.yaml names what each stage imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pipelines.closure --check
+	@cmp -s params.yaml conf/sample.yaml || cmp -s params.yaml conf/paper.yaml \
+		|| { echo "params.yaml is not a copy of a profile in conf/"; exit 1; }
+
+format: install ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## measure speed; ratios against a floor in the same run
+	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean: ## remove what the pipeline made; keeps the environment, the assets and the work cache
+	rm -rf data models report
