@@ -1,0 +1,369 @@
+"""Decoding of video at a fixed frame rate, and deterministic encoding as H.264 in mp4."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError
+from av.filter import Graph
+from av.video.frame import PictureType
+from av.video.reformatter import Interpolation
+from numpy.typing import NDArray
+
+from dimitra.clips import ClipError, Reason
+from dimitra.media.container import (
+    DEFAULT_LIMITS,
+    MediaLimits,
+    Source,
+    check_pixels,
+    open_media,
+    origin_s,
+    source_name,
+    stream_duration_s,
+    video_stream,
+)
+
+FPS = 25
+"""Frame rate of every clip after ``crop``, frames per second."""
+
+SCALING = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
+"""swscale flags: bicubic (its support grows when shrinking, so it does not alias), the same
+bytes on every CPU."""
+
+_TRUNCATION_S = 0.5
+_AUDIO_BLOCK = 1024
+_TIME_EPSILON_S = 1e-6
+_BT601, _LIMITED = 6, 1
+_FLAGS = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+    | Interpolation.BITEXACT
+)
+
+
+def iterate_frames(
+    source: Source,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    fps: float = FPS,
+    limits: MediaLimits = DEFAULT_LIMITS,
+) -> Iterator[av.VideoFrame]:
+    """Decode one frame at a time, resampled to ``fps`` by presentation time.
+
+    Output frame ``i`` is the input frame on display at ``start_s + (i + 0.5) / fps`` seconds
+    after the file's origin (the start of its earliest stream), so sound read from the same
+    ``start_s`` is in step whatever the frame rate, its variation or the streams' start times.
+    Before the first input frame, that frame is shown.
+
+    Args:
+        source: path or bytes.
+        start_s: seconds after the file's origin.
+        end_s: likewise; None for the end of the video.
+        fps: output frames per second.
+        limits: bounds on frame size, duration and file size.
+
+    Yields:
+        upright frames with square pixels, in the file's own pixel format. The same object may
+        come several times; do not write into it.
+
+    Raises:
+        ClipError: what ``open_media`` raises, and NO_VIDEO, TOO_LARGE, TOO_LONG, TRUNCATED,
+            DECODE_ERROR.
+        ValueError: ``end_s`` does not lie after ``start_s``.
+    """
+    if start_s < 0 or (end_s is not None and end_s <= start_s):
+        raise ValueError(f"start_s = {start_s}, end_s = {end_s}: need 0 <= start_s < end_s")
+    name = source_name(source)
+    with open_media(source, limits) as container:
+        stream = video_stream(container)
+        if stream is None:
+            raise ClipError(Reason.NO_VIDEO, f"{name} has no video stream")
+        check_pixels(stream.codec_context.width, stream.codec_context.height, limits, name)
+        stream.codec_context.thread_count = 1
+        declared = stream_duration_s(container, stream)
+        index = 0
+        stop = limits.max_duration_s if end_s is None else end_s
+        end = 0.0
+        step = 1.0 / float(stream.average_rate or FPS)
+        decoded = _decode(container, stream, start_s, limits, name)
+        for frame, begin, end in _timed(decoded, step):
+            if end_s is None and begin > limits.max_duration_s:
+                raise ClipError(
+                    Reason.TOO_LONG,
+                    f"{name} goes on after {begin:.1f} s, limits.max_duration_s is "
+                    f"{limits.max_duration_s}",
+                )
+            centre = start_s + (index + 0.5) / fps
+            while centre < min(end, stop) - _TIME_EPSILON_S:
+                yield frame
+                index += 1
+                centre = start_s + (index + 0.5) / fps
+            if centre >= stop - _TIME_EPSILON_S:
+                return
+        promised = min(stop, declared) if declared is not None else 0.0
+        if end < promised - _TRUNCATION_S:
+            raise ClipError(
+                Reason.TRUNCATED,
+                f"{name} promises video until {promised:.2f} s but its last frame ends at "
+                f"{end:.2f} s; copy it again",
+            )
+
+
+def read_video(
+    source: Source,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    fps: float = FPS,
+    limits: MediaLimits = DEFAULT_LIMITS,
+) -> NDArray[np.uint8]:
+    """Decode a whole piece of video into memory; see ``iterate_frames``.
+
+    Returns:
+        ``[T, H, W, 3]`` RGB.
+
+    Raises:
+        ClipError: as ``iterate_frames``, and TOO_SHORT where no frame lies in the piece.
+    """
+    frames: list[NDArray[np.uint8]] = []
+    last: av.VideoFrame | None = None
+    for frame in iterate_frames(source, start_s, end_s, fps, limits):
+        frames.append(frames[-1] if frame is last else to_rgb(frame))
+        last = frame
+    if not frames:
+        raise ClipError(
+            Reason.TOO_SHORT,
+            f"{source_name(source)} has no frame between {start_s} s and {end_s} s",
+        )
+    return np.stack(frames)
+
+
+def to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Frame as ``[H, W, 3]`` RGB, converted with the colour matrix the frame declares."""
+    array = frame.reformat(format="rgb24", interpolation=_FLAGS).to_ndarray()
+    return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def scaler(template: av.VideoFrame, filters: str) -> Callable[[av.VideoFrame], av.VideoFrame]:
+    """Compile a chain of libavfilter filters for frames like ``template``.
+
+    Args:
+        template: fixes the frame size and pixel format.
+        filters: comma-separated chain, for example ``"crop=200:200:4:8,scale=256:256"``.
+
+    Returns:
+        a function from one frame to one frame.
+    """
+    graph = Graph()
+    graph.threads = 1
+    source = (
+        f"video_size={template.width}x{template.height}:pix_fmt={template.format.name}:"
+        f"time_base=1/1000:pixel_aspect=1/1:colorspace={int(template.colorspace)}:"
+        f"range={int(template.color_range)}"
+    )
+    nodes = [graph.add("buffer", source)]
+    for part in filters.split(","):
+        kind, _, arguments = part.partition("=")
+        nodes.append(graph.add(kind, arguments or None))
+    nodes.append(graph.add("buffersink"))
+    graph.link_nodes(*nodes).configure()
+
+    def apply(frame: av.VideoFrame) -> av.VideoFrame:
+        graph.vpush(frame)
+        return graph.vpull()
+
+    return apply
+
+
+def encode_mp4(
+    frames: Iterable[NDArray[np.uint8] | av.VideoFrame],
+    fps: int = FPS,
+    audio: NDArray[np.float32] | None = None,
+    sample_rate: int = 16_000,
+    crf: int = 18,
+    preset: str = "veryfast",
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """Encode H.264 (and AAC) in mp4, the same bytes for the same input.
+
+    x264 runs with one thread and CPU-independent decisions; the file holds no time stamp and no
+    version of the muxer.
+
+    Args:
+        frames: ``[H, W, 3]`` RGB arrays, or video frames; H and W even and constant.
+        fps: frames per second.
+        audio: ``[N]`` mono samples in -1..1, or None for a silent file.
+        sample_rate: of ``audio``, hertz.
+        crf: x264's quality, 0 (lossless) to 51.
+        preset: x264's speed preset.
+        metadata: mp4 tags (``title``, ``comment``, ``artist``, ``copyright``, ...).
+
+    Returns:
+        the file.
+
+    Raises:
+        ValueError: no frames, frames of odd or varying size, or audio that is not 1-D.
+    """
+    source = iter(frames)
+    first = next(source, None)
+    if first is None:
+        raise ValueError("no frames to encode")
+    if audio is not None and audio.ndim != 1:
+        raise ValueError(f"audio has shape {audio.shape}, need [samples]")
+    height, width = _size(first)
+    if height % 2 or width % 2:
+        raise ValueError(f"frames of {width}x{height}: H.264 in yuv420p needs even sizes")
+    buffer = io.BytesIO()
+    with av.open(
+        buffer, "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+use_metadata_tags"}
+    ) as container:
+        container.metadata.update(metadata or {})
+        stream = container.add_stream(
+            "libx264",
+            rate=fps,
+            options={
+                "crf": str(crf),
+                "preset": preset,
+                "flags": "+bitexact",
+                "x264-params": "threads=1:cpu-independent=1",
+            },
+        )
+        colours = first if isinstance(first, av.VideoFrame) else None
+        stream.codec_context.colorspace = _BT601 if colours is None else colours.colorspace
+        stream.codec_context.color_range = _LIMITED if colours is None else colours.color_range
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.thread_count = 1
+        stream.codec_context.time_base = Fraction(1, fps)
+        sound = None
+        if audio is not None:
+            sound = container.add_stream(
+                "aac", rate=sample_rate, options={"flags": "+bitexact"}, layout="mono"
+            )
+            sound.codec_context.bit_rate = 64_000
+            sound.codec_context.thread_count = 1
+        for index, picture in enumerate(itertools.chain([first], source)):
+            if _size(picture) != (height, width):
+                raise ValueError(
+                    f"frame {index} has size {_size(picture)}, the first has {(height, width)}"
+                )
+            frame = _encodable(picture)
+            frame.pts, frame.time_base = index, Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if sound is not None and audio is not None:
+            _mux_audio(container, sound, audio, sample_rate)
+    return buffer.getvalue()
+
+
+def _size(picture: NDArray[np.uint8] | av.VideoFrame) -> tuple[int, int]:
+    if isinstance(picture, av.VideoFrame):
+        return picture.height, picture.width
+    return int(picture.shape[0]), int(picture.shape[1])
+
+
+def _encodable(picture: NDArray[np.uint8] | av.VideoFrame) -> av.VideoFrame:
+    if isinstance(picture, av.VideoFrame):
+        frame = picture.reformat(format="yuv420p", interpolation=_FLAGS)
+    else:
+        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        frame = rgb.reformat(
+            format="yuv420p",
+            dst_colorspace="smpte170m",
+            dst_color_range=_LIMITED,
+            interpolation=_FLAGS,
+        )
+    # A decoded frame remembers how it was coded; x264 would obey that instead of deciding.
+    frame.pict_type = PictureType.NONE
+    return frame
+
+
+def _mux_audio(
+    container: OutputContainer,
+    stream: av.AudioStream,
+    audio: NDArray[np.float32],
+    sample_rate: int,
+) -> None:
+    for begin in range(0, len(audio), _AUDIO_BLOCK):
+        block = audio[None, begin : begin + _AUDIO_BLOCK]
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(block, dtype=np.float32), format="fltp", layout="mono"
+        )
+        frame.sample_rate = sample_rate
+        frame.pts, frame.time_base = begin, Fraction(1, sample_rate)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+def _decode(
+    container: InputContainer,
+    stream: av.VideoStream,
+    start_s: float,
+    limits: MediaLimits,
+    name: str,
+) -> Iterator[tuple[av.VideoFrame, float]]:
+    """Upright frames from the last one at or before ``start_s`` on, each with its time."""
+    origin = origin_s(container)
+    if start_s > 0.0:
+        container.seek(round((origin + start_s) * av.time_base), backward=True)
+    upright: Callable[[av.VideoFrame], av.VideoFrame] | None = None
+    shape: tuple[object, ...] = ()
+    step = 1.0 / float(stream.average_rate or FPS)
+    time = -step
+    previous: tuple[av.VideoFrame, float] | None = None
+    try:
+        for frame in container.decode(stream):
+            time = time + step if frame.pts is None else frame.time - origin
+            check_pixels(frame.width, frame.height, limits, name)
+            if previous is not None and time > start_s:
+                yield previous
+            aspect = float(stream.sample_aspect_ratio or 1)
+            layout = (frame.width, frame.height, frame.format.name, frame.rotation)
+            if layout != shape:
+                upright, shape = _upright(frame, aspect), layout
+            previous = (frame if upright is None else upright(frame), time)
+    except FFmpegError as error:
+        raise ClipError(
+            Reason.DECODE_ERROR,
+            f"{name}: video after {max(time, 0.0):.2f} s cannot be decoded: {error.strerror}",
+        ) from None
+    if previous is not None:
+        yield previous
+
+
+def _timed(
+    frames: Iterator[tuple[av.VideoFrame, float]], step: float
+) -> Iterator[tuple[av.VideoFrame, float, float]]:
+    """Add to each frame the time at which the next one replaces it."""
+    previous: tuple[av.VideoFrame, float] | None = None
+    for frame, time in frames:
+        if previous is not None:
+            yield (*previous, time)
+        previous = (frame, time)
+    if previous is not None:
+        frame, time = previous
+        lasting = float((frame.duration or 0) * (frame.time_base or 0)) or step
+        yield frame, time, time + lasting
+
+
+def _upright(
+    frame: av.VideoFrame, aspect: float
+) -> Callable[[av.VideoFrame], av.VideoFrame] | None:
+    """Filter that undoes the display rotation and makes pixels square; None if not needed."""
+    steps = {
+        90: ["transpose=cclock"],
+        180: ["hflip", "vflip"],
+        -180: ["hflip", "vflip"],
+        270: ["transpose=clock"],
+        -90: ["transpose=clock"],
+    }.get(frame.rotation, [])
+    if abs(aspect - 1.0) > 1e-3:
+        width = max(2, 2 * round(frame.width * aspect / 2))
+        steps = [f"scale={width}:{frame.height}:flags={SCALING}", *steps]
+    return scaler(frame, ",".join(steps)) if steps else None
