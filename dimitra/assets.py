@@ -453,7 +453,7 @@ def _fetch_from(asset: Asset, source: str, place: Path, progress: Progress | Non
             )
         if place.is_dir():
             shutil.rmtree(place)
-        os.replace(target, place)
+        target.replace(place)
         logger.info("fetched %s from %s", asset.name, source)
         return place
     finally:

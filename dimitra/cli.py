@@ -138,7 +138,7 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def main(
-    show_version: Annotated[  # noqa: ARG001 - typer calls its callback
+    show_version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
     ] = False,
 ) -> None:

@@ -69,7 +69,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -147,7 +147,7 @@ def write_shard(path: Path, samples: Mapping[str, Members], key: str = "") -> Si
             key=key,
         )
         Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -182,8 +182,8 @@ def iterate_shard(path: Path) -> Iterator[tuple[str, Members]]:
                     yield current, parts
                 current, parts = clip_id, {}
             stream = archive.extractfile(info)
-            assert stream is not None  # isreg() above
-            parts[part] = stream.read()
+            if stream is not None:  # always so: isreg() above
+                parts[part] = stream.read()
     if current is not None:
         yield current, parts
 

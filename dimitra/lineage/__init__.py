@@ -1,0 +1,1 @@
+"""Provenance: dataset metadata and digests."""
