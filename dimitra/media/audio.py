@@ -81,7 +81,7 @@ def read_audio(
         to_mono = av.AudioResampler(format="fltp", layout="mono", rate=native)
         try:
             for frame in container.decode(stream):
-                time = None if frame.pts is None else float(frame.time) - origin
+                time = None if frame.time is None else frame.time - origin
                 for mono in to_mono.resample(frame):
                     track.add(np.asarray(mono.to_ndarray()[0], dtype=np.float32), time)
                     time = None

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import av
 from av.container import InputContainer
-from av.error import ArgumentError, EOFError, FFmpegError, InvalidDataError
+from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.stream import Disposition, Stream
 
 from dimitra.clips import ClipError, Reason

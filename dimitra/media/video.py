@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 
@@ -90,7 +91,7 @@ def iterate_frames(
         stream.codec_context.thread_count = 1
         declared = stream_duration_s(container, stream)
         index = 0
-        stop = limits.max_duration_s if end_s is None else end_s
+        stop = math.inf if end_s is None else end_s
         end = 0.0
         step = 1.0 / float(stream.average_rate or FPS)
         decoded = _decode(container, stream, start_s, limits, name)
