@@ -1,0 +1,195 @@
+"""The shard-job runtime on a real Ray with two workers."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dimitra.clips import Clip, Reason
+from dimitra.shards import list_shards, read_shard, read_sidecar, write_shard
+from pipelines.jobs import Job, JobError, Unit, keys_of, run, units_of
+from pipelines.params import RayParams
+from pipelines.quarantine import BudgetError, read_quarantine, write_quarantine
+
+WORKER = "tests.pipelines.toy_worker:make_worker"
+
+
+def clip(number: int, shard: int) -> Clip:
+    return Clip(
+        clip_id=f"toy-{number:03d}",
+        dataset="toy",
+        identity=f"id{number:03d}",
+        source_video=f"v{number:03d}",
+        path=f"{number:03d}.mp4",
+        audio_path=None,
+        sha256=f"{number:064x}",
+        start_s=0.0,
+        end_s=None,
+        duration_s=1.0,
+        fps=25.0,
+        width=64,
+        height=64,
+        transcript=None,
+        shard=shard,
+    )
+
+
+CLIPS = [clip(number, number % 3) for number in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DIMITRA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    source = tmp_path / "source"
+    for number in range(3):
+        samples = {
+            c.clip_id: {"txt": f"text of {c.clip_id}".encode()} for c in CLIPS if c.shard == number
+        }
+        write_shard(source / f"{number:05d}.tar", samples)
+    write_quarantine(source, [])
+    (source / "balance.json").write_text("{}\n")
+    return tmp_path
+
+
+def job(place: Path, faults: dict[str, str] | None = None, **changes: object) -> Job:
+    base = Job(
+        stage="toy",
+        worker=WORKER,
+        params={"faults": faults or {}},
+        units=units_of(CLIPS, [place / "source"]),
+        output=place / "out",
+        budget=1.0,
+        deadline_s=60.0,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_units_hold_only_clips_of_every_read_folder(place: Path) -> None:
+    other = place / "other"
+    write_shard(other / "00001.tar", {"toy-001": {"a": b"1"}, "toy-007": {"a": b"1"}})
+    (other / "balance.json").write_text("{}\n")
+    (unit,) = units_of(CLIPS, [place / "source", other])
+    assert [c.clip_id for c in unit.clips] == ["toy-001", "toy-007"]
+    assert unit.reads == (place / "source" / "00001.tar", other / "00001.tar")
+
+
+def test_an_unfinished_stage_is_named(place: Path) -> None:
+    (place / "source" / "balance.json").unlink()
+    with pytest.raises(JobError, match="source has no balance"):
+        units_of(CLIPS, [place / "source"])
+
+
+def test_every_fault_costs_its_clip_alone_and_workers_do_not_change_bytes(place: Path) -> None:
+    faults = {
+        "toy-001": "clip_error",
+        "toy-002": "raise",
+        "toy-003": "exit",
+        "toy-004": "hang",
+    }
+    two = job(place, faults, deadline_s=2.0)
+    balance = run(two, RayParams(workers=2))
+    assert (balance.clips_in, balance.clips_out, balance.quarantined) == (12, 8, 4)
+    rows = {row.clip_id: row for row in read_quarantine(two.output)}
+    assert {name: row.reason for name, row in rows.items()} == {
+        "toy-001": Reason.NO_FACE,
+        "toy-002": Reason.INTERNAL_ERROR,
+        "toy-003": Reason.WORKER_KILLED,
+        "toy-004": Reason.DEADLINE,
+    }
+    assert rows["toy-003"].attempts == 3
+    assert rows["toy-002"].message == "ZeroDivisionError: an unforeseen error"
+    trace = place / "cache" / "tracebacks" / "toy" / "toy-002.txt"
+    assert "toy_worker.py" in trace.read_text()
+    shard = read_shard(two.output / "00000.tar")
+    assert sorted(shard) == ["toy-000", "toy-006", "toy-009"]
+    assert shard["toy-006"] == {"reversed.txt": b"600-yot fo txet", "threads.txt": b"1"}
+
+    one = replace(two, output=place / "one")
+    run(one, RayParams(workers=1))
+    assert folder_bytes(one.output) == folder_bytes(two.output)
+    assert not list((place / "cache" / "partial").iterdir())
+
+
+def test_finished_shards_come_back_and_changes_redo_what_depends_on_them(
+    place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = job(place)
+    run(first, RayParams(workers=2))
+    before = folder_bytes(first.output)
+    stale = first.output / "00099.tar"
+    write_shard(stale, {})
+    run(first, RayParams(workers=2))
+    assert "3 of 3 shards from the cache" in capfd.readouterr().err
+    assert folder_bytes(first.output) == before
+    for path in list_shards(first.output):
+        assert path.stat().st_nlink == 1
+
+    # One input shard changes: one key changes.
+    write_shard(place / "source" / "00001.tar", {"toy-001": {"txt": b"abc"}})
+    second = job(place)
+    run(second, RayParams(workers=1))
+    assert "2 of 3 shards from the cache" in capfd.readouterr().err
+    assert read_shard(second.output / "00001.tar")["toy-001"]["reversed.txt"] == b"cba"
+
+    # A damaged entry is made again.
+    key = keys_of(second)["00002"]
+    damaged = place / "cache" / "work" / key[:2] / key / "00002.tar"
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    run(second, RayParams(workers=1))
+    assert "2 of 3 shards from the cache" in capfd.readouterr().err
+    assert (
+        read_sidecar(second.output / "00002.tar").sha256
+        == json.loads(before["00002.json"])["sha256"]
+    )
+
+
+def test_the_key_covers_what_the_bytes_depend_on(place: Path) -> None:
+    base = job(place)
+    inputs = place / "aligner.json"
+    inputs.write_text("1")
+    keys = keys_of(base)
+    assert keys_of(replace(base, deadline_s=1.0, budget=0.0)) == keys
+    for changed in (
+        replace(base, params={"faults": {"a": "b"}}),
+        replace(base, seed=1),
+        replace(base, corpus_inputs=(inputs,)),
+        replace(base, packages=("numpy",)),
+        replace(base, units=(replace(base.units[0], digest="1"), *base.units[1:])),
+    ):
+        assert keys_of(changed)["00000"] != keys["00000"]
+    shorter = tuple(replace(unit, clips=unit.clips[1:]) for unit in base.units)
+    assert not set(keys_of(replace(base, units=shorter)).values()) & set(keys.values())
+
+
+def test_the_budget_and_faults_of_the_machine_stop_the_stage(place: Path) -> None:
+    poor = job(place, {"toy-001": "clip_error"}, budget=0.05)
+    with pytest.raises(
+        BudgetError, match=r"8.3% of the clips, but budgets.toy allows 5.0%"
+    ) as info:
+        run(poor, RayParams(workers=2))
+    assert "no_face" in str(info.value)
+    assert "toy-001: 0 of 100 frames" in str(info.value)
+    assert read_quarantine(poor.output)[0].clip_id == "toy-001"
+
+    full = job(place, {"toy-005": "disk"})
+    with pytest.raises(OSError, match="No space left"):
+        run(full, RayParams(workers=1))
+    assert not (full.output / "balance.json").exists()
+    assert not [path for path in full.output.iterdir() if path.name.startswith(".")]
+
+
+def test_a_worker_that_cannot_load_stops_the_stage(place: Path) -> None:
+    with pytest.raises(RuntimeError, match="these weights cannot be loaded"):
+        run(job(place, params={"refuse": True}), RayParams(workers=1))
+
+
+def test_two_units_of_one_name_are_refused(place: Path) -> None:
+    unit = Unit("00000", (CLIPS[0],), ())
+    with pytest.raises(JobError, match="share a name"):
+        run(job(place, units=(unit, unit)), RayParams(workers=1))
