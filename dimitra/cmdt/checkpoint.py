@@ -1,0 +1,98 @@
+"""A trained part on disk: ``model.safetensors``, ``config.json``, ``curve.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from dimitra.cmdt.model import CMDT, CMDTConfig
+from dimitra.cmdt.training import StepRecord, TrainingConfig
+from dimitra.shards import json_bytes, write_atomic
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+CURVE = "curve.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedPart:
+    """A model and what is needed to use it.
+
+    Attributes:
+        part: ``lips``, ``expression`` or ``pose``.
+        columns: of the 70 motion values, those it generates.
+        speech_window: w, speech features on each side of a frame's own.
+        diffusion_steps: of the schedule it was trained under.
+        model: in evaluation mode.
+    """
+
+    part: str
+    columns: tuple[int, ...]
+    speech_window: int
+    diffusion_steps: int
+    model: CMDT
+
+
+def save(
+    folder: Path,
+    trained: TrainedPart,
+    training: TrainingConfig,
+    seed: int,
+    curve: Sequence[StepRecord],
+) -> None:
+    """Write a trained part; the same training gives the same bytes."""
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in trained.model.state_dict().items()
+    }
+    config = {
+        "part": trained.part,
+        "columns": list(trained.columns),
+        "speech_window": trained.speech_window,
+        "diffusion_steps": trained.diffusion_steps,
+        "model": asdict(trained.model.config),
+        "training": asdict(training) | {"seed": seed},
+    }
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in fields(StepRecord)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(record) for record in curve)
+    write_atomic(folder / WEIGHTS, safetensors.torch.save(weights))
+    write_atomic(folder / CURVE, text.getvalue().encode())
+    write_atomic(folder / CONFIG, json_bytes(config))
+
+
+def load(folder: Path, device: torch.device | None = None) -> TrainedPart:
+    """Read a trained part.
+
+    Args:
+        folder: ``models/<part>``.
+        device: to load to; the CPU by default.
+
+    Raises:
+        FileNotFoundError: the part was not trained; says which command does.
+        RuntimeError: weights and configuration disagree.
+    """
+    if not (folder / CONFIG).exists():
+        raise FileNotFoundError(
+            f"{folder / CONFIG} does not exist: train the part with "
+            f"`python -m pipelines.train --part {folder.name}`"
+        )
+    config = json.loads((folder / CONFIG).read_text())
+    model = CMDT(CMDTConfig(**config["model"]))
+    model.load_state_dict(safetensors.torch.load((folder / WEIGHTS).read_bytes()))
+    model.eval().requires_grad_(False)
+    return TrainedPart(
+        part=config["part"],
+        columns=tuple(config["columns"]),
+        speech_window=config["speech_window"],
+        diffusion_steps=config["diffusion_steps"],
+        model=model.to(device or torch.device("cpu")),
+    )
