@@ -171,6 +171,8 @@ class RenderParams(Section):
 class EvaluateParams(Section):
     lmd_fit: Literal["face", "mouth"]
     """Points that the Umeyama fit of M-LMD uses: all 68, or the 20 of the mouth."""
+    max_ground_truth_missed: Share
+    """A clip whose ground truth has a larger share of frames without a face is dropped."""
     truth: str
     """Folder of the corpus truth; an empty folder where there is none."""
     deadline_s: Seconds
