@@ -75,7 +75,7 @@ class CropParams(Section):
     detect_every: Annotated[int, Field(ge=1, le=250)]
     """Frames between two runs of the face detector; landmarks track in between."""
     margin: Annotated[float, Field(ge=0.0, le=2.0)]
-    """Share of the union box added on each side."""
+    """Share of the side of the head's union box added on each side."""
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
     max_missing: Share

@@ -141,10 +141,10 @@ class _Track:
         return np.pad(samples, (0, length - len(samples))).astype(np.float32)
 
     def _check(self, position: int) -> None:
-        if self._stop is None and position > self._limit:
+        if position > self._limit:
             raise ClipError(
                 Reason.TOO_LONG,
-                f"{self._name} has sound after {position / self._native:.1f} s, "
+                f"{self._name} has more than {position / self._native:.1f} s of sound, "
                 f"limits.max_duration_s is {self._limits.max_duration_s}",
             )
 

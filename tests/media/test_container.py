@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+
 from dimitra.clips import ClipError, Reason
 from dimitra.media.audio import encode_flac, read_audio
 from dimitra.media.container import MediaLimits, frame_count, open_media, probe

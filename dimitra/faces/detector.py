@@ -1,0 +1,61 @@
+"""Face detection in single images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import dlib
+import numpy as np
+from numpy.typing import NDArray
+
+from dimitra.faces.boxes import Box
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face.
+
+    Attributes:
+        box: x0, y0, x1, y1 in pixels.
+        score: the detector's confidence; the larger, the surer. 0 is the detector's own threshold.
+    """
+
+    box: Box
+    score: float
+
+
+class FaceDetector(Protocol):
+    """Finds faces in one image."""
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """Faces in ``[H, W]`` grey or ``[H, W, 3]`` RGB, surest first."""
+        ...
+
+
+class DlibDetector:
+    """dlib's frontal detector: histograms of oriented gradients (Dalal and Triggs, 2005; King, 2015).
+
+    Finds faces at least 80 pixels wide.
+
+    Args:
+        threshold: lowest score returned. Below 0 it also returns what dlib itself would drop,
+            which serves to confirm a face that is already known.
+    """
+
+    def __init__(self, threshold: float = 0.0) -> None:
+        self._threshold = threshold
+        self._detector: Any = dlib.get_frontal_face_detector()
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
+        rectangles, scores, _ = self._detector.run(image, 0, self._threshold)
+        found = [
+            Detection(
+                np.array(
+                    [face.left(), face.top(), face.right() + 1, face.bottom() + 1], np.float32
+                ),
+                float(score),
+            )
+            for face, score in zip(rectangles, scores, strict=True)
+        ]
+        return sorted(found, key=lambda face: (-face.score, *face.box.tolist()))

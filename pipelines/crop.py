@@ -1,0 +1,237 @@
+"""Crop the face out of every raw clip: `python -m pipelines.crop`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from dimitra.assets import asset_path
+from dimitra.clips import Clip, ClipError, Reason
+from dimitra.faces.crop import CropBox, crop_box, rescale, to_crop
+from dimitra.faces.detector import DlibDetector
+from dimitra.faces.landmarks import Dlib68, Landmarker
+from dimitra.faces.track import FaceTracker, Track, interpolate, measure_steadily, smooth_boxes
+from dimitra.media.audio import SAMPLE_RATE_HZ, encode_flac, read_audio
+from dimitra.media.container import MediaLimits, frame_count, probe
+from dimitra.media.video import SCALING, encode_mp4, iterate_frames, scaler, to_rgb
+from dimitra.shards import Members, npz_bytes
+from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.params import load
+
+SEARCH_SIDES_PX = (320, 640, 1280)
+"""Longer side of the picture in which faces are sought: the next one where too few are found."""
+
+LANDMARK_SCALE = 2
+"""Landmarks are measured on the crop at twice its size, because dlib answers in whole pixels."""
+
+_DOUBTFUL = -0.5
+_SILENCE_RMS = 1e-4
+
+
+class Cropper:
+    """Turns one raw clip into face crop, sound and track.
+
+    Args:
+        params: ``crop``, ``limits`` and ``root``: dataset name to folder.
+    """
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        crop = params["crop"]
+        self._roots = {name: Path(path) for name, path in params["roots"].items()}
+        self._limits = MediaLimits(**params["limits"])
+        self._fps: int = crop["fps"]
+        self._size: int = crop["size"]
+        self._margin: float = crop["margin"]
+        self._max_missing: float = crop["max_missing"]
+        self._crf: int = crop["crf"]
+        self._preset: str = crop["preset"]
+        self._landmarker: Landmarker = Dlib68(asset_path("dlib_68"))
+        self._tracker = FaceTracker(DlibDetector(_DOUBTFUL), self._landmarker, crop["detect_every"])
+
+    def __call__(self, clip: Clip, parts: Members) -> Members:
+        """Parts ``mp4``, ``flac`` and ``track.npz`` of a clip; ``parts`` is not used."""
+        video = self._roots[clip.dataset] / clip.path
+        sound = video if clip.audio_path is None else self._roots[clip.dataset] / clip.audio_path
+        probe(video, self._limits, audio=clip.audio_path is None)
+        samples = self._sound(sound, clip)
+        frames = frame_count(len(samples) / SAMPLE_RATE_HZ, self._fps)
+        track, size = self._track(video, clip, frames)
+        frames = len(track.detected)
+        self._check_length(frames, clip)
+        box = crop_box(track.landmarks[track.detected], *size, self._margin)
+        boxes = smooth_boxes(track.landmarks)
+        mp4, landmarks = self._cut(video, clip, box, boxes)
+        return {
+            "mp4": mp4,
+            "flac": encode_flac(self._fit(samples, frames)),
+            "track.npz": npz_bytes(
+                {
+                    "boxes": boxes,
+                    "landmarks": interpolate(landmarks, track.detected),
+                    "detected": track.detected,
+                    "transform": box.transform(self._size),
+                }
+            ),
+        }
+
+    def _sound(self, path: Path, clip: Clip) -> NDArray[np.float32]:
+        samples = read_audio(path, clip.start_s, clip.end_s, limits=self._limits)
+        level = math.sqrt(float(np.mean(samples.astype(np.float64) ** 2))) if len(samples) else 0.0
+        if level < _SILENCE_RMS:
+            raise ClipError(
+                Reason.SILENT_AUDIO,
+                f"{clip.clip_id}: the sound of {path.name} has an RMS of {level:.1e}, "
+                f"need at least {_SILENCE_RMS:.0e} of full scale",
+            )
+        return samples
+
+    def _frames(self, path: Path, clip: Clip) -> Iterator[av.VideoFrame]:
+        return iterate_frames(path, clip.start_s, clip.end_s, self._fps, self._limits)
+
+    def _track(self, path: Path, clip: Clip, frames: int) -> tuple[Track, tuple[int, int]]:
+        """Track in source pixels over at most ``frames`` frames, and the source's size."""
+        best: Track | None = None
+        refusal: ClipError | None = None
+        size = (0, 0)
+        for side in SEARCH_SIDES_PX:
+            search = _Search(islice(self._frames(path, clip), frames), side, clip.clip_id)
+            try:
+                track = self._tracker.follow(search, clip.clip_id)
+            except ClipError as error:
+                if error.reason is not Reason.NO_FACE:
+                    raise
+                refusal = error
+            else:
+                size = search.source
+                if best is None or track.missing < best.missing:
+                    points = rescale(track.landmarks, search.size, size)
+                    best = Track(points, track.detected)
+            if search.count == 0:
+                self._check_length(0, clip)
+            if (best is not None and best.missing <= self._max_missing) or (
+                side >= max(search.source)
+            ):
+                break
+        if best is None:
+            raise refusal if refusal is not None else AssertionError("no search was made")
+        if best.missing > self._max_missing:
+            raise ClipError(
+                Reason.FACE_LOST,
+                f"{clip.clip_id}: the face is missing in {best.missing:.0%} of the frames, "
+                f"crop.max_missing is {self._max_missing:.0%}",
+            )
+        return best, size
+
+    def _cut(
+        self, path: Path, clip: Clip, box: CropBox, boxes: NDArray[np.float32]
+    ) -> tuple[bytes, NDArray[np.float32]]:
+        """Encoded crop, and landmarks ``[T, 68, 2]`` in its pixels."""
+        size, large = self._size, self._size * LANDMARK_SCALE
+        places = to_crop(boxes.reshape(-1, 2, 2), box.transform(large)).reshape(-1, 4)
+        landmarks: list[NDArray[np.float32]] = []
+
+        def crops() -> Iterator[av.VideoFrame]:
+            cut: Callable[[av.VideoFrame], av.VideoFrame] | None = None
+            enlarge: Callable[[av.VideoFrame], av.VideoFrame] | None = None
+            square = f"crop={box.side}:{box.side}:{box.x}:{box.y}"
+            for frame, place in zip(self._frames(path, clip), places, strict=False):
+                if cut is None or enlarge is None:
+                    cut = scaler(frame, f"{square},{_scale(size, size)},format=yuv420p")
+                    enlarge = scaler(frame, f"{square},{_scale(large, large)},format=rgb24")
+                image = to_rgb(enlarge(frame))
+                landmarks.append(measure_steadily(self._landmarker, image, place))
+                yield cut(frame)
+
+        mp4 = encode_mp4(crops(), fps=self._fps, crf=self._crf, preset=self._preset)
+        return mp4, rescale(np.stack(landmarks), (large, large), (size, size))
+
+    def _check_length(self, frames: int, clip: Clip) -> None:
+        if frames < max(1.0, self._limits.min_duration_s * self._fps):
+            raise ClipError(
+                Reason.TOO_SHORT,
+                f"{clip.clip_id} has {frames} frames with both picture and sound, "
+                f"limits.min_duration_s is {self._limits.min_duration_s}",
+            )
+
+    def _fit(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+        length = frames * SAMPLE_RATE_HZ // self._fps
+        return np.pad(samples[:length], (0, max(0, length - len(samples))))
+
+
+class _Search:
+    """Grey frames with a longer side of ``side`` pixels, and what was learnt while making them."""
+
+    def __init__(self, frames: Iterator[av.VideoFrame], side: int, clip_id: str) -> None:
+        self._frames = frames
+        self._side = side
+        self._clip_id = clip_id
+        self.source = (0, 0)
+        self.size = (0, 0)
+        self.count = 0
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        shrink: Callable[[av.VideoFrame], av.VideoFrame] | None = None
+        for frame in self._frames:
+            if shrink is None:
+                self.source = (frame.width, frame.height)
+                ratio = self._side / max(self.source)
+                self.size = (
+                    max(1, round(frame.width * ratio)),
+                    max(1, round(frame.height * ratio)),
+                )
+                shrink = scaler(frame, f"{_scale(*self.size)},format=gray")
+            if (frame.width, frame.height) != self.source:
+                raise ClipError(
+                    Reason.DECODE_ERROR,
+                    f"{self._clip_id}: the frame size changes from {self.source} to "
+                    f"{(frame.width, frame.height)}",
+                )
+            self.count += 1
+            yield np.ascontiguousarray(shrink(frame).to_ndarray(), dtype=np.uint8)
+
+
+def _scale(width: int, height: int) -> str:
+    return f"scale={width}:{height}:flags={SCALING}"
+
+
+def make_worker(params: dict[str, Any]) -> Worker:
+    """Load detector and landmarks once for a worker process."""
+    return Cropper(params)
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load()
+    root = Path(params.datasets.root)
+    run(
+        Job(
+            stage="crop",
+            worker="pipelines.crop:make_worker",
+            params={
+                "crop": params.crop.model_dump(exclude={"deadline_s"}),
+                "limits": params.limits.model_dump(),
+                "roots": {
+                    name: (root / one.path).as_posix() for name, one in params.datasets.sets.items()
+                },
+            },
+            units=units_of(read_manifest(), []),
+            output=Path("data/crops"),
+            budget=params.budgets.crop,
+            deadline_s=params.crop.deadline_s,
+            seed=params.seed,
+            assets=("dlib_68",),
+            packages=("av", "dlib-bin", "numpy", "soundfile", "soxr"),
+        ),
+        params.ray,
+    )
+
+
+if __name__ == "__main__":
+    main()
