@@ -39,11 +39,21 @@ class Metric:
 
 @dataclass(frozen=True)
 class Method:
-    """One row of a table."""
+    """One row of a table.
+
+    Attributes:
+        key: name in ``metrics/<dataset>.json``.
+        label: as printed.
+        description: what it is, in one sentence.
+        video: it has video, and so the paper's metrics.
+        coefficients: it has coefficients of its own.
+    """
 
     key: str
     label: str
     description: str
+    video: bool = True
+    coefficients: bool = True
 
 
 PAPER_METRICS = (
@@ -77,8 +87,13 @@ METRICS = PAPER_METRICS + COEFFICIENT_METRICS
 METHODS = (
     Method("ground_truth", "Ground truth", "The face crops themselves; coefficients as fitted."),
     Method("dimitra_hp", "Dimitra (HP)", "Generated with head pose."),
-    Method("dimitra_no_hp", "Dimitra (no HP)", "Generated, head pose frozen at the renderer."),
+    Method(
+        "dimitra_no_hp",
+        "Dimitra (no HP)",
+        "The same motion, head pose frozen at the renderer.",
+        coefficients=False,
+    ),
     Method("frozen_first_frame", "Frozen first frame", "The first ground-truth frame, repeated."),
-    Method("train_mean", "Training mean", "The mean coefficients of the training clips."),
+    Method("train_mean", "Training mean", "The mean over all training frames.", video=False),
 )
 """Rows in table order."""

@@ -1,0 +1,193 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from skimage.data import astronaut
+from skimage.transform import SimilarityTransform, warp
+
+from dimitra.clips import Clip, ClipError
+from dimitra.media.video import encode_mp4
+from dimitra.metrics.definitions import METHODS, METRICS
+from dimitra.metrics.landmarks_distance import LandmarkTrack
+from dimitra.shards import json_bytes, npz_bytes, write_shard
+from pipelines import evaluate
+from pipelines.evaluate import (
+    dlib_finder,
+    evaluate_clip,
+    make_worker,
+    mouth_values,
+    read_records,
+    track_faces,
+    write_metrics,
+)
+
+FRAMES = 6
+MOUTH = tuple(range(13))
+CLIP = Clip(
+    clip_id="chorus-a",
+    dataset="chorus",
+    identity="id00013",
+    source_video="v",
+    path="v.mp4",
+    audio_path=None,
+    sha256="0",
+    start_s=0.0,
+    end_s=None,
+    duration_s=0.24,
+    fps=25.0,
+    width=320,
+    height=320,
+    transcript=None,
+    shard=3,
+)
+
+
+def photo(angle=0.0, shift=0.0):
+    move = SimilarityTransform(rotation=angle, translation=(shift, 0.0))
+    face = astronaut()[0:256, 100:356]
+    return (warp(face, move, mode="edge") * 255).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def moving():
+    return encode_mp4([photo(0.01 * i, i) for i in range(FRAMES)])
+
+
+def motion(value, frames=FRAMES):
+    expression = np.full((frames, 64), value, np.float32)
+    return npz_bytes({"expression": expression, "pose": np.zeros((frames, 6), np.float32)})
+
+
+def parts_of(video, hp=None, no_hp=None, frames=FRAMES):
+    return {
+        "mp4": video,
+        "hp.mp4": hp or video,
+        "no_hp.mp4": no_hp or video,
+        "motion.npz": motion(1.0),
+        "generated.npz": npz_bytes({"motion": np.full((frames, 70), 1.5, np.float32)}),
+    }
+
+
+def params_for(truth):
+    return {
+        "lmd_fit": "face",
+        "max_ground_truth_missed": 0.0,
+        "truth": str(truth),
+        "mouth": list(MOUTH),
+        "train_mean": [0.0] * 64,
+    }
+
+
+def test_dlib_sees_the_face_in_every_frame_and_none_in_a_wall(moving):
+    track = track_faces(moving, dlib_finder())
+    assert track.found.tolist() == [True] * FRAMES
+    centre = track.points.mean(axis=(0, 1))
+    assert np.all(np.abs(centre - (124, 120)) < 20)
+    wall = encode_mp4([np.full((256, 256, 3), 90, np.uint8)] * 2)
+    assert track_faces(wall, dlib_finder()).missed == 2
+
+
+def test_a_video_against_itself(moving, tmp_path):
+    record = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), params_for(tmp_path))
+    values = record.values
+    assert values["dimitra_hp"]["f_lmd"].value == pytest.approx(0.0, abs=1e-9)
+    assert values["dimitra_no_hp"]["m_lmd"].value == pytest.approx(0.0, abs=1e-9)
+    frozen = values["frozen_first_frame"]["f_lmd"].value
+    assert frozen is not None
+    assert 0.0 < frozen < 3.0
+    assert values["ground_truth"]["f_lmd"].value is None
+    assert "measured against" in (values["ground_truth"]["f_lmd"].reason or "")
+    assert values["dimitra_hp"]["sync_conf"].reason == "SyncNet is not part of this version"
+    assert values["dimitra_hp"]["mouth_mae_fit"].value == 0.5
+    assert values["train_mean"]["mouth_mae_fit"].value == 1.0
+    assert values["frozen_first_frame"]["mouth_mae_fit"].value == 0.0
+    assert "no truth" in (values["dimitra_hp"]["mouth_mae_truth"].reason or "")
+    assert record.frames == FRAMES
+
+
+def test_truth_is_read_where_there_is_one(moving, tmp_path):
+    folder = tmp_path / "chorus"
+    folder.mkdir()
+    (folder / "chorus-a.npz").write_bytes(motion(2.0))
+    values = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), params_for(tmp_path)).values
+    assert values["ground_truth"]["mouth_mae_truth"].value == 1.0
+    assert values["dimitra_hp"]["mouth_mae_truth"].value == 0.5
+    (folder / "chorus-a.npz").write_bytes(motion(2.0, frames=FRAMES + 1))
+    values = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), params_for(tmp_path)).values
+    assert (
+        values["dimitra_hp"]["mouth_mae_truth"].reason == "the truth has 7 frames and the video 6"
+    )
+
+
+def test_frame_counts_must_agree(moving, tmp_path):
+    with pytest.raises(ClipError, match="ground truth 6.*generated motion 5"):
+        evaluate_clip(CLIP, parts_of(moving, frames=5), dlib_finder(), params_for(tmp_path))
+
+
+def scripted(*tracks):
+    """A face finder that answers from tracks, video after video."""
+    answers = iter(
+        [p if f else None for t in tracks for p, f in zip(t.points, t.found, strict=True)]
+    )
+    return lambda image: next(answers)
+
+
+def test_misses_are_dropped_and_counted(moving, tmp_path):
+    points = np.random.default_rng(0).normal(size=(FRAMES, 68, 2)) * 30 + 128
+    whole = LandmarkTrack(points, np.ones(FRAMES, bool))
+    gap = LandmarkTrack(points, np.arange(FRAMES) != 2)
+    parts = parts_of(moving)
+    record = evaluate_clip(CLIP, parts, scripted(gap, whole, whole), params_for(tmp_path))
+    assert record.missed == {
+        "ground_truth": 1, "dimitra_hp": 0, "dimitra_no_hp": 0, "frozen_first_frame": 0
+    }  # fmt: skip
+    assert record.values["dimitra_hp"]["f_lmd"].dropped
+    record = evaluate_clip(CLIP, parts, scripted(whole, gap, whole), params_for(tmp_path))
+    assert record.missed["dimitra_hp"] == 1
+    assert record.values["dimitra_hp"]["f_lmd"].value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_path):
+    worker = make_worker(params_for(tmp_path / "truth"))
+    first, second = (worker(CLIP, parts_of(moving)) for _ in range(2))
+    assert first == second
+    assert list(first) == ["metrics.json"]
+    value = json.loads(first["metrics.json"])
+    other = json_bytes({**value, "clip_id": "chorus-b", "identity": "id00014"})
+    write_shard(tmp_path / "evaluation/00001.tar", {"chorus-b": {"metrics.json": other}})
+    write_shard(tmp_path / "evaluation/00003.tar", {"chorus-a": first})
+    records = read_records(tmp_path / "evaluation")
+    assert [record.clip_id for record in records["chorus"]] == ["chorus-a", "chorus-b"]
+    write_metrics(records, tmp_path / "metrics")
+    table = json.loads((tmp_path / "metrics/chorus.json").read_text())
+    assert set(table) == {method.key for method in METHODS}
+    for row in table.values():
+        assert set(row) == {metric.key for metric in METRICS}
+        for item in row.values():
+            assert set(item) == {"value", "n", "dropped", "reason"}
+            assert (item["value"] is None) == bool(item["reason"])
+    assert table["dimitra_hp"]["f_lmd"] == {"value": 0.0, "n": 2, "dropped": 0, "reason": None}
+    clips = pq.read_table(tmp_path / "metrics/clips/chorus.parquet").to_pylist()
+    assert len(clips) == 2 * len(METHODS)
+
+
+def test_mouth_values_are_the_closed_form():
+    ramp = np.linspace(0.0, 1.0, 5, dtype=np.float32)[:, None].repeat(13, axis=1)
+    values = mouth_values(ramp * 0.0 + 0.5, ramp, None, "none", np.full(13, 0.25, np.float32))
+    assert values["dimitra_hp"]["mouth_mae_fit"].value == pytest.approx(0.3)
+    assert values["frozen_first_frame"]["mouth_mae_fit"].value == pytest.approx(0.5)
+    assert values["train_mean"]["mouth_mae_fit"].value == pytest.approx(0.35)
+    assert values["dimitra_no_hp"]["mouth_mae_fit"].value is None
+
+
+def test_only_test_clips_are_evaluated(tmp_path, monkeypatch):
+    import pyarrow as pa
+
+    rows = [{"clip_id": "chorus-a", "split": "test"}, {"clip_id": "chorus-b", "split": "train"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "split.parquet")
+    clips = [CLIP, Clip(**{**asdict(CLIP), "clip_id": "chorus-b"})]
+    monkeypatch.setattr(evaluate, "SPLIT", tmp_path / "split.parquet")
+    monkeypatch.setattr(evaluate, "read_manifest", lambda: clips)
+    assert evaluate.tested_clips() == [CLIP]
