@@ -1,0 +1,143 @@
+"""Geometry of the report's line charts; the template draws it as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 340, 200
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 30
+_LOG_RANGE = 20.0
+_MOST_POINTS = 400
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A labelled position on an axis, in pixels."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series.
+
+    Attributes:
+        name: as in the legend.
+        path: SVG path data.
+        x: end of the line, pixels.
+        y: end of the line, pixels.
+        last: last value, as text.
+    """
+
+    name: str
+    path: str
+    x: float
+    y: float
+    last: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A line chart ready to draw in a ``WIDTH`` x ``HEIGHT`` viewport."""
+
+    title: str
+    x_label: str
+    log: bool
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """Round positions (1, 2 or 5 times a power of ten) within ``low`` and ``high``."""
+    if high <= low:
+        return [low]
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
+        ticks = [f * 10.0**e for e in exponents for f in factors if low <= f * 10.0**e <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks
+
+
+def _every(values: Sequence[object]) -> list[int]:
+    """At most ``_MOST_POINTS`` indices, the last one among them."""
+    step = max(1, math.ceil(len(values) / _MOST_POINTS))
+    return sorted({*range(0, len(values), step), len(values) - 1})
+
+
+def line_chart(
+    title: str,
+    x_label: str,
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float | None]],
+) -> Chart:
+    """Lay out a line chart; the vertical axis is logarithmic where the values span a wide range.
+
+    Args:
+        title: of the chart.
+        x_label: of the horizontal axis.
+        x: common horizontal values.
+        series: name to vertical values, None where one was not measured.
+
+    Raises:
+        ValueError: there is no point to draw.
+    """
+    values = [v for line in series.values() for v in line if v is not None and math.isfinite(v)]
+    if not values or not x:
+        raise ValueError(f"chart {title!r} has no finite value to draw")
+    low, high = min(values), max(values)
+    log = low > 0 and high / low > _LOG_RANGE
+    if not log:
+        low = min(low, 0.0) if low < 0.5 * high else low
+        high = high if high > low else low + 1.0
+    scale = math.log10 if log else float
+
+    def across(value: float) -> float:
+        span = max(x) - min(x)
+        share = (value - min(x)) / span if span else 0.5
+        return round(LEFT + share * (WIDTH - RIGHT - LEFT), 1)
+
+    def up(value: float) -> float:
+        span = scale(high) - scale(low)
+        share = (scale(value) - scale(low)) / span if span else 0.5
+        return round(HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP), 1)
+
+    lines = []
+    for name, column in series.items():
+        known = [
+            (a, b) for a, b in zip(x, column, strict=True) if b is not None and math.isfinite(b)
+        ]
+        if not known:
+            continue
+        points = [(across(known[i][0]), up(known[i][1])) for i in _every(known)]
+        path = "M" + "L".join(f"{px:g} {py:g}" for px, py in points)
+        lines.append(Line(name, path, *points[-1], last=f"{known[-1][1]:.3g}"))
+    return Chart(
+        title=title,
+        x_label=x_label,
+        log=log,
+        x_ticks=tuple(Tick(across(v), f"{v:g}") for v in nice_ticks(min(x), max(x))),
+        y_ticks=tuple(
+            Tick(up(v), f"{v:.3g}") for v in (_log_ticks if log else nice_ticks)(low, high)
+        ),
+        lines=tuple(lines),
+    )
