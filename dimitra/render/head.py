@@ -1,0 +1,198 @@
+"""The face model as the mesh renderer sees it: layers, colours, mirrored twins, soft regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from dimitra.morphable import camera
+from dimitra.morphable.model import FaceModel
+from dimitra.render.composite import EYE, INTERIOR, SKIN
+
+Floats = NDArray[np.float64]
+
+INTERIOR_COLOURS = {
+    "upper_teeth": (226.0, 214.0, 198.0),
+    "lower_teeth": (206.0, 192.0, 176.0),
+    "tongue": (168.0, 82.0, 80.0),
+    "mouth_interior": (112.0, 44.0, 44.0),
+}
+"""sRGB in full light of the parts inside the mouth."""
+EYE_COLOURS = {
+    "sclera": (214.0, 206.0, 200.0),
+    "iris": (92.0, 66.0, 46.0),
+    "pupil": (24.0, 20.0, 18.0),
+}
+"""sRGB of an eye that the photo does not show (its lids are closed)."""
+
+UPPER_LIDS = ((37, 38), (43, 44))
+LOWER_LIDS = ((41, 40), (47, 46))
+EYE_CORNERS = ((36, 39), (42, 45))
+"""iBUG landmarks (from 0) of the right and the left eye."""
+INNER_LIPS = ((61, 62, 63), (67, 66, 65))
+"""Upper and lower inner lip."""
+LIPS = tuple(range(48, 68))
+LID_RING = (tuple(range(36, 42)), tuple(range(42, 48)))
+
+LID_REACH = 0.11
+LIP_REACH = 0.16
+"""Radius around a lid or lip landmark that moves as one piece with it, decimetres."""
+NECK_FADE = (0.16, 0.02)
+"""From which depth below the jaw line on the head stops and the neck starts, decimetres."""
+
+
+def smoothstep(value: NDArray[Any] | float, low: float, high: float) -> Floats:
+    """0 below ``low``, 1 above ``high`` (``low`` may be the larger), smooth between."""
+    t = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A face model in numpy, with what the renderer adds to it.
+
+    Attributes:
+        model: the face model.
+        mean: [V, 3], decimetres.
+        triangles: [F, 3] int32.
+        layer: [F] uint8, ``SKIN``, ``EYE`` or ``INTERIOR``.
+        colours: [V, 3] float32, colours of mouth and eyes in full light, 0..255.
+        vertex_layer: [V] uint8.
+        twin: [V] the vertex mirrored across the middle.
+        landmarks: [68] vertex of every landmark.
+        lids: [2, V] 1 on the lids of the right and the left eye, falling to 0.
+        lips: [V] 1 on the lips, falling to 0.
+        skull: [V] 1 on the head, falling to 0 on the neck.
+    """
+
+    model: FaceModel
+    mean: Floats
+    triangles: NDArray[np.int32]
+    layer: NDArray[np.uint8]
+    colours: NDArray[np.float32]
+    vertex_layer: NDArray[np.uint8]
+    twin: NDArray[np.int64]
+    landmarks: NDArray[np.int64]
+    lids: Floats
+    lips: Floats
+    skull: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Heads of T frames in a picture.
+
+    Attributes:
+        vertices: [T, V, 3] in the model frame, decimetres.
+        posed: [T, V, 3] in the camera frame, decimetres.
+        projected: [T, V, 3], pixels (x right, y down) and distance from the camera.
+    """
+
+    vertices: NDArray[np.float32]
+    posed: NDArray[np.float32]
+    projected: NDArray[np.float32]
+
+
+def place(
+    head: Head,
+    identity: NDArray[np.float32],
+    motion: NDArray[np.float32],
+    crop: NDArray[np.float32],
+    size: int,
+) -> Placed:
+    """Pose the head and look at it through Deng's camera.
+
+    Args:
+        head: the face model.
+        identity: [80].
+        motion: [T, 70].
+        crop: [3], Deng's alignment of the picture.
+        size: side of the picture, pixels.
+    """
+    vertices = head.model.vertices(tensor(identity), tensor(motion[:, :64]))
+    posed, projected = look(vertices, motion[:, 64:], crop, size)
+    return Placed(vertices.numpy(), posed, projected)
+
+
+def look(
+    points: torch.Tensor,
+    pose: NDArray[np.float32],
+    crop: NDArray[np.float32],
+    size: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pose points [..., N, 3] by [T, 6]: in the camera frame, and in pixels with the distance."""
+    posed = camera.to_camera(points, tensor(pose))
+    pixels = camera.aligned_to_crop(camera.project(posed), tensor(crop), size)
+    distance = camera.DISTANCE - posed[..., 2:]
+    return posed.numpy(), torch.cat((pixels, distance), dim=-1).numpy()
+
+
+def tensor(array: NDArray[Any]) -> torch.Tensor:
+    """A float32 tensor of an array."""
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+
+
+def _layer_of(name: str) -> int:
+    if name in INTERIOR_COLOURS:
+        return INTERIOR
+    return EYE if name in EYE_COLOURS else SKIN
+
+
+def _near(mean: Floats, landmarks: NDArray[np.int64], reach: float) -> Floats:
+    distance, _ = cKDTree(mean[landmarks]).query(mean)
+    return smoothstep(distance, 2.0 * reach, reach)
+
+
+def prepare_head(model: FaceModel) -> Head:
+    """Derive the renderer's view of a face model, once for all clips."""
+    mean = model.mean.numpy().astype(np.float64)
+    triangles = model.triangles.numpy().astype(np.int32)
+    landmarks = model.landmarks_68.numpy().astype(np.int64)
+    parts = model.parts.numpy()
+    kinds = np.array([_layer_of(name) for name in model.part_names], np.uint8)
+    plain = {**INTERIOR_COLOURS, **EYE_COLOURS}
+    colours = np.array([plain.get(n, (0.0, 0.0, 0.0)) for n in model.part_names], np.float32)
+    vertex_layer = kinds[parts]
+    inside = (vertex_layer == INTERIOR)[triangles].all(axis=1)
+    layer = np.where(inside, INTERIOR, np.where(vertex_layer == EYE, EYE, SKIN)[triangles[:, 0]])
+    _, twin = cKDTree(mean).query(mean * [-1.0, 1.0, 1.0])
+    jaw = mean[landmarks[:17]]
+    side = np.argsort(jaw[:, 0])
+    jaw_height = np.interp(mean[:, 0], jaw[side, 0], jaw[side, 1])
+    skull = smoothstep(jaw_height - mean[:, 1], *NECK_FADE)
+    skull[model.part("ears", "scalp").numpy()] = 1.0
+    return Head(
+        model=model,
+        mean=mean,
+        triangles=triangles,
+        layer=layer.astype(np.uint8),
+        colours=colours[parts],
+        vertex_layer=vertex_layer,
+        twin=np.asarray(twin, np.int64),
+        landmarks=landmarks,
+        lids=np.stack([_near(mean, landmarks[list(ring)], LID_REACH) for ring in LID_RING]),
+        lips=_near(mean, landmarks[list(LIPS)], LIP_REACH),
+        skull=skull,
+    )
+
+
+def lid_opening(vertices: NDArray[Any], landmarks: NDArray[np.int64]) -> Floats:
+    """Height of each eye's opening over its width, [2]: right, left."""
+    points = vertices[landmarks].astype(np.float64)
+    openings = []
+    for upper, lower, corners in zip(UPPER_LIDS, LOWER_LIDS, EYE_CORNERS, strict=True):
+        height = np.linalg.norm(points[list(upper)] - points[list(lower)], axis=1).mean()
+        openings.append(height / np.linalg.norm(points[corners[0]] - points[corners[1]]))
+    return np.array(openings)
+
+
+def lip_opening(vertices: NDArray[Any], landmarks: NDArray[np.int64]) -> float:
+    """Mean distance between the inner lips, decimetres."""
+    points = vertices[landmarks].astype(np.float64)
+    upper, lower = (points[list(lips)] for lips in INNER_LIPS)
+    return float(np.linalg.norm(upper - lower, axis=1).mean())

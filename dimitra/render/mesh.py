@@ -1,0 +1,145 @@
+"""The mesh renderer: a reference photo moved by a face model, frame by frame.
+
+The posed head carries the photo's skin as texture; hair, ears, neck and background follow in one
+smooth warp; eyes and mouth are layers of their own (``composite``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dimitra.morphable.model import FaceModel
+from dimitra.render.composite import EYE, FILL, compose
+from dimitra.render.head import (
+    Floats,
+    Head,
+    Placed,
+    lid_opening,
+    lip_opening,
+    look,
+    place,
+    prepare_head,
+    smoothstep,
+    tensor,
+)
+from dimitra.render.portrait import Portrait, prepare_portrait
+from dimitra.render.rasterizer import Raster, empty_raster, interpolate, magnify, rasterize
+
+MOTION = 70
+"""Values of a frame's motion: expression 64, angles 3, translations 3."""
+BLOCK = 32
+"""Frames posed at once."""
+DEPTH_OF_SHADE = 0.22
+"""Depth behind the lips (decimetres) at which the mouth is darker by a factor e."""
+CLOSING = (0.15, 0.6)
+"""Share by which lids or lips have closed at which skin starts to cover, and covers all."""
+
+
+class MeshRenderer:
+    """Renders motion with the face model's mesh.
+
+    Args:
+        model: the face model that the coefficients belong to.
+    """
+
+    def __init__(self, model: FaceModel) -> None:
+        self._head = prepare_head(model)
+
+    def render(
+        self,
+        photo: NDArray[np.uint8],
+        identity: NDArray[np.float32],
+        crop: NDArray[np.float32],
+        reference: NDArray[np.float32],
+        motion: NDArray[np.float32],
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Move a photo.
+
+        Args:
+            photo: [S, S, 3], the reference frame.
+            identity: [80], of the person.
+            crop: [3], Deng's alignment of the photo.
+            reference: [70], motion values of the reference frame.
+            motion: [T, 70].
+
+        Yields:
+            T frames [S, S, 3] uint8.
+
+        Raises:
+            ValueError: an array has the wrong shape, or the head lies outside the photo.
+        """
+        if motion.ndim != 2 or motion.shape[1] != MOTION or reference.shape != (MOTION,):
+            raise ValueError(
+                f"motion has shape {motion.shape} and reference {reference.shape}, "
+                f"but [T, {MOTION}] and [{MOTION}] are needed"
+            )
+        portrait = prepare_portrait(self._head, photo, identity, reference, crop)
+        yield from _frames(self._head, portrait, identity, motion)
+
+
+def freeze_pose(motion: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Motion [T, 70] with the head held as in the reference [70] ("no head pose")."""
+    frozen = motion.copy()
+    frozen[:, 64:] = reference[64:]
+    return frozen
+
+
+def _frames(
+    head: Head, portrait: Portrait, identity: NDArray[np.float32], motion: NDArray[np.float32]
+) -> Iterator[NDArray[np.uint8]]:
+    size = portrait.size
+    drawn, warped = empty_raster(2 * size, 2 * size), empty_raster(size, size)
+    halo = tensor(portrait.halo)
+    for start in range(0, len(motion), BLOCK):
+        block = motion[start : start + BLOCK]
+        placed = place(head, identity, block, portrait.crop, size)
+        _, around = look(halo, block[:, 64:], portrait.crop, size)
+        for t in range(len(block)):
+            pulled = np.concatenate([placed.projected[t, portrait.handles], around[t]])[:, :2]
+            yield _draw(head, portrait, placed, t, pulled - portrait.rest, drawn, warped)
+
+
+def _draw(
+    head: Head,
+    portrait: Portrait,
+    placed: Placed,
+    t: int,
+    pulled: Floats,
+    drawn: Raster,
+    warped: Raster,
+) -> NDArray[np.uint8]:
+    """Frame ``t`` of a block, its warp pulled by [K + N, 2] pixels."""
+    size, grid = portrait.size, portrait.grid
+    nodes = np.zeros((len(grid.nodes), 3))
+    nodes[:, :2] = grid.nodes + grid.displace(pulled)
+    rasterize(nodes, grid.triangles, size, size, out=warped)
+    under = interpolate(warped, grid.triangles, grid.nodes)
+    rasterize(magnify(placed.projected[t]), head.triangles, 2 * size, 2 * size, out=drawn)
+    attributes = portrait.attributes.copy()
+    attributes[:, FILL] = _fill(head, portrait, placed.vertices[t])
+    colours = (portrait.colours * _shade(head, placed.posed[t])).astype(np.float32)
+    return compose(drawn, head.triangles, head.layer, attributes, colours, under, portrait.pictures)
+
+
+def _fill(head: Head, portrait: Portrait, vertices: NDArray[np.float32]) -> Floats:
+    """Share of the continued picture at every vertex, [V]: what the photo does not show."""
+    lids = lid_opening(vertices, head.landmarks)
+    closed = (portrait.lids - lids) / np.maximum(portrait.lids, 0.05)
+    fill = np.maximum(*(smoothstep(closed[eye], *CLOSING) * head.lids[eye] for eye in (0, 1)))
+    if portrait.lips > 0.0:
+        shut = (portrait.lips - lip_opening(vertices, head.landmarks)) / max(portrait.lips, 0.05)
+        fill = np.maximum(fill, smoothstep(shut, *CLOSING) * head.lips)
+    opened = smoothstep(-closed, 0.02, 0.15)
+    eye = head.vertex_layer == EYE
+    fill[eye] = np.where(head.mean[eye, 0] < 0, opened[0], opened[1])
+    return np.asarray(fill)
+
+
+def _shade(head: Head, posed: NDArray[np.float32]) -> Floats:
+    """Darkening [V, 1] of the mouth's interior by its depth behind the lips."""
+    lips = posed[head.landmarks[48:60], 2].mean()
+    depth = np.maximum(lips - posed[:, 2], 0.0)
+    return np.asarray(np.exp(-depth / DEPTH_OF_SHADE)[:, None], np.float64)

@@ -1,0 +1,270 @@
+"""What one reference photo tells about a head: where to take colours, and what follows its motion.
+
+The fitted head is laid over the photo. Skin that the photo shows well keeps its place in the photo
+as texture; what it hides is taken from the mirrored side, or left to the warp of the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt
+from scipy.sparse import coo_array
+
+from dimitra.morphable import camera
+from dimitra.render.composite import (
+    EYE,
+    INTERIOR,
+    SKIN,
+    SOURCE_X,
+    SOURCE_Y,
+    TRUST,
+    TWIN_TRUST,
+    TWIN_X,
+    TWIN_Y,
+    Pictures,
+)
+from dimitra.render.head import (
+    Floats,
+    Head,
+    lid_opening,
+    lip_opening,
+    look,
+    place,
+    smoothstep,
+    tensor,
+)
+from dimitra.render.inpaint import fill_unknown
+from dimitra.render.rasterizer import (
+    Raster,
+    magnify,
+    rasterize,
+    reduce_image,
+    vertex_normals,
+)
+from dimitra.render.warp import WarpGrid, warp_grid
+
+FACING = (0.08, 0.35)
+"""Cosine between skin and view below which the photo shows nothing, above which it shows all."""
+HIDDEN_DEPTH = (0.12, 0.05)
+"""Depth behind the visible surface (decimetres) at which skin is hidden, and still seen."""
+BORDER_PX = 6.0
+"""Skin this close to the photo's border is trusted less and less."""
+SMOOTHING = 4
+"""Rounds of averaging of trust over neighbours."""
+HALO_PX = 10
+"""Spacing of the points around the head that hair hangs on."""
+HALO_REACH = 0.55
+"""How far hair may reach beyond the head, as a share of the face's width."""
+HALO_WEIGHT = 0.25
+"""Trust in the rigid motion of the hair beside 1 for skin."""
+HANDLES_PER_CELL = 2
+FEW_EYE_PIXELS = 12
+"""With fewer eye pixels than this the photo shows closed eyes."""
+FULL_LIGHT = 190.0
+"""Mean of the brighter half of the face, 0..255, at which teeth are as bright as in full light."""
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A reference photo, ready to be moved.
+
+    Attributes:
+        size: side of the photo, pixels.
+        pictures: the photo and its continuations.
+        attributes: [V, 7] float32, columns of ``compose`` with ``FILL`` zero.
+        colours: [V, 3] float32, interior colours in the photo's light.
+        grid: warp of the picture around the head.
+        handles: [K] vertices that pull the grid.
+        halo: [N, 3] points in the model frame that pull it too (hair).
+        rest: [K + N, 2] their positions in the photo.
+        crop: [3], Deng's alignment.
+        lids: [2] opening of the lids in the photo.
+        lips: opening of the lips in the photo, decimetres.
+    """
+
+    size: int
+    pictures: Pictures
+    attributes: NDArray[np.float32]
+    colours: NDArray[np.float32]
+    grid: WarpGrid
+    handles: NDArray[np.int64]
+    halo: NDArray[np.float32]
+    rest: Floats
+    crop: NDArray[np.float32]
+    lids: Floats
+    lips: float
+
+
+def _neighbour_mean(head: Head) -> Any:
+    """Sparse [V, V] matrix that averages a value over a vertex and its neighbours."""
+    a, b, c = head.triangles.T
+    rows, columns = np.concatenate([a, b, c, b, c, a]), np.concatenate([b, c, a, a, b, c])
+    count = len(head.mean)
+    links = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count)).tocsr()
+    links.data[:] = 1.0
+    links = links + coo_array((np.ones(count), (np.arange(count),) * 2), shape=(count, count))
+    return links.multiply(1.0 / links.sum(axis=1)[:, None]).tocsr()
+
+
+def _trust(head: Head, projected: Floats, posed: Floats, raster: Raster, size: int) -> Floats:
+    """How well the photo shows each vertex, [V] in 0..1."""
+    view = np.array([0.0, 0.0, camera.DISTANCE]) - posed
+    view /= np.linalg.norm(view, axis=1, keepdims=True)
+    normals = vertex_normals(posed, head.triangles)
+    facing = np.einsum("vc,vc->v", normals.astype(np.float64), view)
+    at = np.clip(np.rint(2.0 * projected[:, :2] + 0.5), 0, 2 * size - 1).astype(int)
+    front = raster.depth[at[:, 1], at[:, 0]].astype(np.float64)
+    behind = np.where(np.isfinite(front), projected[:, 2] - front, 0.0)
+    trust = smoothstep(facing, *FACING) * smoothstep(behind, *HIDDEN_DEPTH)
+    inside = np.minimum(projected[:, :2], size - 1 - projected[:, :2]).min(axis=1)
+    frame = smoothstep(inside, 0.0, BORDER_PX)
+    trust *= head.skull * frame
+    mean = _neighbour_mean(head)
+    pinned = np.maximum(head.lids.max(axis=0), head.lips) * frame
+    for _ in range(SMOOTHING):
+        trust = np.minimum(mean @ trust, np.where(trust > 0, 1.0, 0.3))
+    trust = np.maximum(trust * frame, pinned)
+    trust[head.vertex_layer == EYE] = 1.0
+    return np.asarray(trust, np.float64)
+
+
+def _coverage(raster: Raster, chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Share [H, W] of each pixel that triangles of a choice [F] cover."""
+    seen = raster.covered & chosen[np.maximum(raster.face, 0)]
+    return reduce_image(seen[..., None].astype(np.float32))[..., 0]
+
+
+def _continued(photo: NDArray[np.float32], head: Head, raster: Raster) -> Pictures:
+    """The photo with eyes and mouth covered by skin, and with eyeballs only."""
+    eye = _coverage(raster, head.layer == EYE)
+    opening = _coverage(raster, head.layer == INTERIOR)
+    reach = max(1, round(photo.shape[0] / 128))
+    disc = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= reach
+    hidden = binary_dilation((eye > 0.0) | (opening > 0.0), disc)
+    skin = fill_unknown(photo, ~hidden)
+    sure = binary_erosion(eye > 0.99)
+    if sure.sum() < FEW_EYE_PIXELS:
+        return Pictures(photo, skin, skin)
+    return Pictures(photo, skin, fill_unknown(photo, sure))
+
+
+def _halo(
+    head: Head,
+    raster: Raster,
+    posed: Floats,
+    projected: Floats,
+    crop: NDArray[np.float32],
+    size: int,
+) -> tuple[Floats, Floats]:
+    """Points around the head in the camera's space [N, 3], and trust in each [N]."""
+    outline = reduce_image(raster.covered[..., None].astype(np.float32))[..., 0] > 0.5
+    distance = distance_transform_edt(~outline)
+    jaw = projected[head.landmarks]
+    width = float(np.linalg.norm(jaw[0, :2] - jaw[16, :2]))
+    span = np.arange(HALO_PX / 2, size, HALO_PX)
+    x, y = (grid.ravel() for grid in np.meshgrid(span, span))
+    away = distance[y.astype(int), x.astype(int)]
+    ears, chin = jaw[[0, 16], 1].mean(), jaw[8, 1]
+    weight = smoothstep(away, HALO_REACH * width, 0.0) * smoothstep(
+        y, 0.5 * (ears + chin), ears - 0.1 * width
+    )
+    kept = (away > 0) & (weight > 0.02)
+    depth = camera.DISTANCE - float(posed[head.landmarks[[0, 16]], 2].mean())
+    pixels = tensor(np.stack([x[kept], y[kept]], axis=1))
+    flat = camera.crop_to_aligned(pixels, tensor(crop), size).numpy() - camera.CENTRE_PX
+    points = np.zeros((kept.sum(), 3))
+    points[:, :2] = flat * [1.0, -1.0] * depth / camera.FOCAL_PX
+    points[:, 2] = camera.DISTANCE - depth
+    return points, HALO_WEIGHT * weight[kept]
+
+
+def _thin(projected: Floats, trust: Floats, size: int, cells: int = 32) -> NDArray[np.int64]:
+    """The most trusted vertices, at most ``HANDLES_PER_CELL`` in every cell of the grid."""
+    order = np.argsort(-trust, kind="stable")
+    order = order[trust[order] > 0.3]
+    cell = np.floor((projected[order, :2] + 0.5) * cells / size).astype(int)
+    order = order[((cell >= 0) & (cell < cells)).all(axis=1)]
+    cell = np.floor((projected[order, :2] + 0.5) * cells / size).astype(int)
+    taken: dict[tuple[int, int], int] = {}
+    kept = []
+    for vertex, (i, j) in zip(order.tolist(), cell.tolist(), strict=True):
+        count = taken.get((i, j), 0)
+        if count < HANDLES_PER_CELL:
+            taken[i, j] = count + 1
+            kept.append(vertex)
+    return np.array(sorted(kept), np.int64)
+
+
+def _light(photo: NDArray[np.float32], head: Head, raster: Raster) -> NDArray[np.float32]:
+    """Gain [3] of interior colours: as bright as the face, half as tinted as its light."""
+    face = np.isin(head.triangles[:, 0], np.flatnonzero(head.lips + head.lids.sum(axis=0) > 0.1))
+    seen = _coverage(raster, face & (head.layer == SKIN)) > 0.5
+    if not seen.any():
+        return np.ones(3, np.float32)
+    pixels = photo[seen]
+    grey = pixels.mean(axis=1)
+    bright = pixels[grey >= np.median(grey)].mean(axis=0)
+    return np.full(3, np.clip(bright.mean() / FULL_LIGHT, 0.15, 1.1), np.float32)
+
+
+def prepare_portrait(
+    head: Head,
+    photo: NDArray[np.uint8],
+    identity: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    crop: NDArray[np.float32],
+) -> Portrait:
+    """Lay the fitted head over its photo.
+
+    Args:
+        head: the face model.
+        photo: [S, S, 3], the reference frame.
+        identity: [80].
+        reference: [70], motion values of that frame.
+        crop: [3], Deng's alignment of that frame.
+
+    Raises:
+        ValueError: the photo is not square, or the head lies outside it.
+    """
+    size = photo.shape[0]
+    if photo.shape != (size, size, 3):
+        raise ValueError(f"photo has shape {photo.shape}, but [S, S, 3] is needed")
+    placed = place(head, identity, reference[None], crop, size)
+    posed = np.asarray(placed.posed[0], np.float64)
+    projected = np.asarray(placed.projected[0], np.float64)
+    raster = rasterize(magnify(projected), head.triangles, 2 * size, 2 * size)
+    image = photo.astype(np.float32)
+    trust = _trust(head, projected, posed, raster, size)
+
+    attributes = np.zeros((len(posed), 7), np.float32)
+    attributes[:, [SOURCE_X, SOURCE_Y]] = projected[:, :2]
+    attributes[:, TRUST] = trust
+    attributes[:, [TWIN_X, TWIN_Y]] = projected[head.twin, :2]
+    twin = smoothstep(trust, 0.35, 0.05) * smoothstep(trust[head.twin], 0.5, 0.9)
+    attributes[:, TWIN_TRUST] = twin * head.skull * (head.vertex_layer == SKIN)
+
+    pulling = np.where(head.vertex_layer == SKIN, trust, 0.0)
+    handles = _thin(projected, pulling, size)
+    around, around_trust = _halo(head, raster, posed, projected, crop, size)
+    turn = camera.rotation(tensor(reference[64:67])).numpy()
+    halo = ((around - reference[67:]) @ turn).astype(np.float32)
+    rest = look(tensor(halo[None]), reference[None, 64:], crop, size)[1][0, :, :2]
+    rest = np.concatenate([projected[handles, :2], rest.astype(np.float64)])
+    grid = warp_grid(size, size, rest, np.concatenate([pulling[handles], around_trust]))
+    return Portrait(
+        size=size,
+        pictures=_continued(image, head, raster),
+        attributes=attributes,
+        colours=head.colours * _light(image, head, raster),
+        grid=grid,
+        handles=handles,
+        halo=halo,
+        rest=rest,
+        crop=crop,
+        lids=lid_opening(placed.vertices[0], head.landmarks),
+        lips=lip_opening(placed.vertices[0], head.landmarks),
+    )
