@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0)]
@@ -96,7 +96,7 @@ class FitParams(Section):
 
 class TranscribeParams(Section):
     model: Literal["whisper_tiny_en"] = "whisper_tiny_en"
-    language: str = "en"
+    language: Literal["en"] = "en"
     beam_size: Annotated[int, Field(ge=1, le=16)]
     deadline_s: Seconds
 
@@ -104,15 +104,28 @@ class TranscribeParams(Section):
 class AlignTrainParams(Section):
     iterations: Annotated[int, Field(ge=1, le=100)]
     max_gaussians: Annotated[int, Field(ge=1, le=100_000)]
+    max_hours: Annotated[float, Field(gt=0.0, le=1000.0)]
+    """Most speech that the aligner is trained on; a fixed draw where there is more."""
 
 
 class SpeechParams(Section):
     encoder: Literal["moonshine_base"] = "moonshine_base"
     block_s: Seconds
     overlap_s: Annotated[float, Field(ge=0.0)]
+    """Seconds shared by neighbouring blocks of the encoder's grid; at most half a block."""
     text_encoder: Literal["minilm_l6"] = "minilm_l6"
     text_tokens: Annotated[int, Field(ge=8, le=512)]
+    text_cell_s: Annotated[float, Field(ge=0.5)]
+    """Grid on which a transcript of more than ``text_tokens`` tokens is cut."""
     deadline_s: Seconds
+
+    @field_validator("overlap_s")
+    @classmethod
+    def _shorter_than_block(cls, overlap_s: float, info: ValidationInfo) -> float:
+        block_s = info.data.get("block_s")
+        if block_s is not None and overlap_s > block_s / 2:
+            raise ValueError(f"at most half of block_s ({block_s})")
+        return overlap_s
 
 
 class ModelParams(Section):
@@ -120,6 +133,8 @@ class ModelParams(Section):
 
     frames: Annotated[int, Field(ge=8, le=2000)]
     width: Annotated[int, Field(ge=16, le=4096)]
+    speech_hidden: Annotated[int, Field(ge=16, le=16384)]
+    """Width between the two layers that embed the speech features of a frame's window."""
     feed_forward: Annotated[int, Field(ge=16, le=16384)]
     layers: Annotated[int, Field(ge=1, le=64)]
     heads: Annotated[int, Field(ge=1, le=64)]
@@ -131,7 +146,8 @@ class ModelParams(Section):
 
 
 class DiffusionParams(Section):
-    steps: Annotated[int, Field(ge=2, le=10_000)]
+    steps: Annotated[int, Field(ge=21, le=10_000)]
+    """At 20 and below the last beta of the linear schedule is not under 1."""
 
 
 class PartParams(Section):

@@ -182,8 +182,8 @@ class Aligner:
 
     Attributes:
         mixtures: state distributions.
-        transition_counts: ``[transition ids + 1]`` how often each transition was taken in training; from
-            them and the topology follow the transition probabilities.
+        transition_counts: ``[transition ids + 1]`` how often each transition was taken in
+            training; from them and the topology follow the transition probabilities.
     """
 
     mixtures: Mixtures
@@ -215,7 +215,7 @@ class Aligner:
 
     @cached_property
     def _transition_tables(self) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.int32]]:
-        """Of each transition id: its pdf, whether it opens a phone, and its phone (position in PHONES)."""
+        """Of each transition id: its pdf, whether it opens a phone, and the phone's id."""
         transitions, _, _ = self._hmm
         pdfs = np.array(transitions.transition_id_to_pdf_array(), dtype=np.int32)
         count = transitions.num_transition_ids + 1
@@ -224,10 +224,9 @@ class Aligner:
         for index in range(1, count):
             phones[index] = transitions.transition_id_to_phone(index) - 1
             # Kaldi's reordered graphs take a state's leaving transition first, its loops after.
-            opens[index] = (
-                transitions.transition_ids_is_start_of_phone(index)
-                and not transitions.is_self_loop(index)
-            )
+            opens[index] = transitions.transition_ids_is_start_of_phone(
+                index
+            ) and not transitions.is_self_loop(index)
         return pdfs, opens, phones
 
     def graph(self, pronunciations: Sequence[Sequence[Pronunciation]]) -> Any:

@@ -1,9 +1,9 @@
 """Training of the aligner from sound and words alone: flat start, then Viterbi training.
 
-The recipe is Kaldi's for monophones (``train_mono.sh``): every clip is cut evenly into its states, single
-Gaussians are estimated, then alignment and estimation alternate while mixtures grow. The splitting of
-mixtures is this project's own, because the library's draws random numbers that cannot be
-seeded; the same clips in the same order give the same bytes.
+The recipe is Kaldi's for monophones (``train_mono.sh``): every clip is cut evenly into its states,
+single Gaussians are estimated, then alignment and estimation alternate while mixtures grow. The
+splitting of mixtures is this project's own, because the library's draws random numbers that cannot
+be seeded; the same clips in the same order give the same bytes.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def _estimate(
 ) -> tuple[Mixtures, NDArray[np.float64]]:
     """One maximum-likelihood update of every state from the frames assigned to it.
 
-    A component with fewer frames than ``_SMALLEST_COUNT`` keeps its mean and variance; a state without
-    frames keeps everything.
+    A component with fewer frames than ``_SMALLEST_COUNT`` keeps its mean and variance; a state
+    without frames keeps everything.
 
     Returns:
         the mixtures, and the frames of each component ``[G]``.
@@ -159,7 +159,7 @@ def _estimate(
 
 
 def _shares_of_states(occupancy: NDArray[np.float64], total: int) -> NDArray[np.int64]:
-    """Components of each state: grown one by one where ``occupancy ** 0.25 / components`` is largest."""
+    """Components of each state: one more where ``occupancy ** 0.25 / components`` is largest."""
     components = np.ones(PDFS, dtype=np.int64)
     power = occupancy**_SPLIT_POWER
     while components.sum() < total:
@@ -175,8 +175,8 @@ def _split(
 ) -> Mixtures:
     """Grow the mixtures to about ``total`` components, splitting each state's heaviest ones.
 
-    A component of mean ``m`` and deviation ``s`` becomes two of half its weight at ``m ± 0.1 s z``, with
-    ``z`` standard normal from the seed.
+    A component of mean ``m`` and deviation ``s`` becomes two of half its weight at ``m ± 0.1 s
+    z``, with ``z`` standard normal from the seed.
     """
     generator = np.random.default_rng(list(seed))
     occupancy = np.add.reduceat(counts, mixtures.offsets[:-1])
@@ -247,23 +247,24 @@ def train_aligner(
         features, pdfs, likelihood = [], [], 0.0
         transitions = np.zeros(_TRANSITION_IDS + 1)
         for (item, _), graph in zip(usable, graphs, strict=True):
-            path = aligner.best_path(item.features, graph)
-            if path is None:
+            best = aligner.best_path(item.features, graph)
+            if best is None:
                 log.warning("%s: no path in iteration %d", item.clip_id, iteration)
                 continue
             features.append(item.features)
-            pdfs.append(path.pdfs)
-            likelihood += path.log_likelihood
-            np.add.at(transitions, path.transitions, 1.0)
+            pdfs.append(best.pdfs)
+            likelihood += best.log_likelihood
+            np.add.at(transitions, best.transitions, 1.0)
         if not pdfs:
             raise ValueError(f"no training clip has a path in iteration {iteration}")
         stacked = np.concatenate(features)
         mixtures, counts = _estimate(mixtures, stacked, np.concatenate(pdfs))
-        curve.append(
-            Progress(iteration, mixtures.count, likelihood / len(stacked), len(pdfs))
-        )
+        curve.append(Progress(iteration, mixtures.count, likelihood / len(stacked), len(pdfs)))
         log.info(
-            "iteration %d: %d Gaussians, %.3f per frame", iteration, mixtures.count, likelihood / len(stacked)
+            "iteration %d: %d Gaussians, %.3f per frame",
+            iteration,
+            mixtures.count,
+            likelihood / len(stacked),
         )
         if iteration <= growing and iteration < iterations:
             total = PDFS + (max_gaussians - PDFS) * iteration // growing

@@ -2,8 +2,9 @@
 
 An ordered rule system in the manner of Elovitz et al. (1976, "Letter-to-sound rules for automatic
 translation of English text to phonetics", NRL report 7948), much smaller and written for this
-project: at each position the longest grapheme whose context fits gives its phones. Good enough to place
-an unknown word in time; the dictionary comes first. `docs/speech.md` has its phone error rate.
+project: at each position the longest grapheme whose context fits gives its phones. Good enough to
+    place an unknown word in time; the dictionary comes first. `docs/speech.md` has its phone error
+    rate.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Rule:
 
 
 def _rules(table: str) -> tuple[Rule, ...]:
-    """Parse lines ``graphemes = PHONES [; before ; after]``; longest graphemes first, then as written."""
+    """Parse lines ``graphemes = PHONES [; before ; after]``; longest graphemes come first."""
     rules = []
     for line in table.strip().splitlines():
         body, *contexts = (part.strip() for part in line.split(";"))
@@ -219,9 +220,7 @@ _RULES = _rules(
     z = Z
     """
 )
-_COMPILED = tuple(
-    (rule, re.compile(rule.before or "$"), re.compile(rule.after)) for rule in _RULES
-)
+_COMPILED = tuple((rule, re.compile(rule.before or "$"), re.compile(rule.after)) for rule in _RULES)
 _BY_LETTER: dict[str, tuple[tuple[Rule, re.Pattern[str] | None, re.Pattern[str]], ...]] = {
     letter: tuple(
         (rule, before if rule.before else None, after)
@@ -266,7 +265,9 @@ def sounds(word: str) -> tuple[str, ...]:
             position += len(rule.graphemes)
             break
         else:
-            raise AssertionError(f"no rule for {letters[position]!r}")  # each letter has a plain rule
+            raise AssertionError(
+                f"no rule for {letters[position]!r}"
+            )  # each letter has a plain rule
     return tuple(phones)
 
 

