@@ -209,9 +209,9 @@ def run(job: Job, ray_params: RayParams) -> Balance:
     balance = settle(
         job.output,
         job.stage,
-        clips_in=sum(len(unit.clips) for unit in job.units),
+        clips_in=sum(len(unit.clips) for unit in job.units) + len(job.refused),
         clips_out=sum(read_sidecar(path).clips for path in list_shards(job.output)),
-        rows=[row for done in finished.values() for row in done.rows],
+        rows=[*job.refused, *(row for done in finished.values() for row in done.rows)],
         budget=job.budget,
     )
     elapsed = time.monotonic() - began

@@ -43,6 +43,7 @@ class Job:
         assets: third-party weights that the worker loads.
         corpus_inputs: files or folders that the worker reads whole (aligner, models, statistics).
         packages: distributions whose version the bytes depend on.
+        refused: clips that were found bad before any work; they count as clips in.
     """
 
     stage: str
@@ -56,6 +57,7 @@ class Job:
     assets: tuple[str, ...] = ()
     corpus_inputs: tuple[Path, ...] = ()
     packages: tuple[str, ...] = ()
+    refused: tuple[QuarantineRow, ...] = ()
 
 
 @dataclass

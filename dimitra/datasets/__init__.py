@@ -1,0 +1,1 @@
+"""Datasets as they lie on disk: which files are clips, who speaks, and how they are split."""
