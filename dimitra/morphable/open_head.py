@@ -38,11 +38,14 @@ IDENTITY = 80
 EXPRESSION = 64
 MOUTH = 13
 
-SYMMETRIC_STD = 0.40
+SYMMETRIC_STD = 0.22
 """Standard deviation of the activation of a shape target, in targets."""
-ASYMMETRIC_STD = 0.08
+ASYMMETRIC_STD = 0.05
 """The same for the difference between a left and a right target."""
-MACRO_STD = 0.5
+SHARES = {"head": 0.6, "eyes": 0.75, "mouth": 0.75}
+"""Share of ``SYMMETRIC_STD`` for folders whose targets are caricatures at full strength, or pull the
+skin through the eyeballs or the inside of the mouth."""
+MACRO_STD = 0.35
 """The same for ethnic group, sex, age and build."""
 UNIT_STD = 0.35
 """The same for a face unit (both sides together)."""
@@ -106,7 +109,9 @@ def _macro_directions(folder: Path, count: int) -> tuple[Floats, list[Floats]]:
     builds = [name for name in macro if name.startswith("universal-") and "-young-" in name]
     average = "averagemuscle-averageweight"
     shift = np.mean([*young.values()], axis=0)
-    shift = shift + np.mean([macro[f"universal-{s}-young-{average}"] for s in ("female", "male")], 0)
+    shift = shift + np.mean(
+        [macro[f"universal-{s}-young-{average}"] for s in ("female", "male")], 0
+    )
     centre = np.mean([*young.values()], axis=0)
     directions = [(young[key] - centre) * MACRO_STD for key in sorted(young)]
     directions += [
@@ -115,7 +120,8 @@ def _macro_directions(folder: Path, count: int) -> tuple[Floats, list[Floats]]:
     centre = np.mean([macro[f"universal-{s}-young-{average}"] for s in ("female", "male")], axis=0)
     directions += [(macro[name] - centre) * MACRO_STD / 2 for name in sorted(builds)]
     directions += [
-        (macro[f"universal-{s}-old-{average}"] - macro[f"universal-{s}-young-{average}"]) * MACRO_STD
+        (macro[f"universal-{s}-old-{average}"] - macro[f"universal-{s}-young-{average}"])
+        * MACRO_STD
         for s in ("female", "male")
     ]
     return shift, directions
@@ -190,9 +196,7 @@ def expression_basis(columns: Floats, mouth: Floats, skin: Floats) -> tuple[Floa
     return np.concatenate([lips, rest]), float(energy[:MOUTH].sum() / energy.sum())
 
 
-def _expression_columns(
-    units: Mapping[str, Floats], targets: Mapping[str, Floats]
-) -> Floats:
+def _expression_columns(units: Mapping[str, Floats], targets: Mapping[str, Floats]) -> Floats:
     columns = []
     for name, field in units.items():
         if name.endswith("Left") and name.removesuffix("Left") + "Right" in units:
@@ -214,7 +218,8 @@ def build(source: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     shift, identity_directions = _macro_directions(targets / "macrodetails", count)
     for folder in _SHAPE_FOLDERS:
         fields = read_targets(targets / folder, count)
-        identity_directions += _paired(fields, SYMMETRIC_STD, ASYMMETRIC_STD)
+        share = SHARES.get(folder, 1.0)
+        identity_directions += _paired(fields, SYMMETRIC_STD * share, ASYMMETRIC_STD * share)
     head = open_head_mesh.cut(base, base.vertices + shift, data, mirror)
     identity_columns = _without_similarity(
         np.stack([head.carry(field) for field in identity_directions]), head.mean, head.face
@@ -254,8 +259,7 @@ def build(source: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
         "mouth_energy": np.array(mouth_energy),
     }
     rounded = {
-        name: (np.round(value / _GRID) * _GRID).astype(np.float32)
-        for name, value in arrays.items()
+        name: (np.round(value / _GRID) * _GRID).astype(np.float32) for name, value in arrays.items()
     }
     integers = {
         "triangles": head.triangles,

@@ -25,32 +25,33 @@ _AMBIENT_LIGHT = 0.709
 _DISPLAYED = {
     "skin": (0.80, 0.60, 0.50),
     "lips": (0.70, 0.38, 0.36),
+    "lashes": (0.10, 0.07, 0.06),
     "eyelids": (0.72, 0.52, 0.44),
     "brows": (0.28, 0.20, 0.16),
     "ears": (0.80, 0.58, 0.49),
     "scalp": (0.30, 0.22, 0.17),
     "neck": (0.78, 0.58, 0.48),
-    "mouth_interior": (0.35, 0.14, 0.14),
+    "mouth_interior": (0.16, 0.06, 0.06),
     "upper_teeth": (0.88, 0.86, 0.80),
     "lower_teeth": (0.84, 0.82, 0.76),
-    "tongue": (0.66, 0.34, 0.34),
+    "tongue": (0.42, 0.18, 0.18),
     "sclera": (0.90, 0.89, 0.87),
     "iris": (0.34, 0.26, 0.20),
     "pupil": (0.03, 0.03, 0.03),
 }
 _AXES = np.array([[1.0, 0.95, 0.9], [0.6, -0.5, -0.4], [0.4, 0.2, -0.8]])
 """Lightness, redness and yellowness as directions in sRGB."""
-_SKIN_STD = (0.16, 0.04, 0.04)
+_SKIN_STD = (0.13, 0.025, 0.025)
 _REGIONS = (
-    (("lips",), (0.08, 0.06, 0.03)),
-    (("brows",), (0.15, 0.05, 0.05)),
-    (("scalp",), (0.18, 0.06, 0.06)),
-    (("iris",), (0.15, 0.08, 0.12)),
+    (("lips",), (0.06, 0.04, 0.02)),
+    (("brows",), (0.12, 0.03, 0.03)),
+    (("scalp",), (0.15, 0.04, 0.04)),
+    (("iris",), (0.10, 0.04, 0.08)),
     (("sclera",), (0.04, 0.02, 0.02)),
     (("upper_teeth", "lower_teeth"), (0.05, 0.01, 0.04)),
     (("eyelids",), (0.06, 0.03, 0.03)),
 )
-_CHEEK_STD = (0.03, 0.04, 0.02)
+_CHEEK_STD = (0.02, 0.02, 0.01)
 
 
 def _laplacian_modes(triangles: Integers, chosen: Floats, count: int) -> Floats:
@@ -96,11 +97,11 @@ def build(head: HeadMesh) -> tuple[Floats, Floats]:
     cheeks = region("skin") * np.exp(-((np.abs(x) - 0.4) ** 2 + (y + 0.02) ** 2) / 0.04)
     modes += [np.outer(cheeks, axis * std) for axis, std in zip(_AXES, _CHEEK_STD, strict=True)]
 
-    outside = region("skin", "lips", "eyelids", "brows", "ears", "scalp", "neck")
+    outside = region("skin", "lips", "eyelids", "lashes", "brows", "ears", "scalp", "neck")
     left = TEXTURE - len(modes)
     patterns = _laplacian_modes(head.triangles, outside, -(-left // 3))
     for index, pattern in enumerate(patterns):
-        amplitude = 0.03 / np.sqrt(1 + index)
+        amplitude = 0.014 / np.sqrt(1 + index)
         modes += [
             np.outer(pattern, axis * amplitude * share)
             for axis, share in zip(_AXES, (1.0, 0.4, 0.3), strict=True)

@@ -24,6 +24,7 @@ PART_NAMES = (
     "skin",
     "lips",
     "eyelids",
+    "lashes",
     "brows",
     "ears",
     "scalp",
@@ -42,16 +43,18 @@ EYE_DEPTH = 0.13
 """Where the eye corners stand in the Basel model's frame, decimetres (y and z)."""
 
 _LEFT_LANDMARKS = {
-    9: 11898, 10: 11900, 11: 11902, 12: 11904, 13: 11850, 14: 11847, 15: 7573, 16: 12001,
-    22: 6984, 23: 6956, 24: 6979, 25: 6981, 26: 6987,
-    34: 7077, 35: 7121,
-    42: 11486, 43: 6838, 44: 6784, 45: 6805, 46: 13372, 47: 13368,
+    9: 11898, 10: 11901, 11: 11903, 12: 11849, 13: 11851, 14: 11854, 15: 11812, 16: 12001,
+    22: 7001, 23: 6983, 24: 6979, 25: 6982, 26: 6986,
+    34: 7076, 35: 7082,
+    42: 11486, 43: 11483, 44: 11466, 45: 6805, 46: 6825, 47: 6831,
     52: 7210, 53: 11956, 54: 7186, 55: 7166, 56: 7241,
-    63: 7262, 64: 10375, 65: 7236,
+    63: 7228, 64: 10375, 65: 7242,
 }  # fmt: skip
-"""Landmarks of the subject's left half; chosen on the frontal projection of the mean."""
-_MIDDLE_LANDMARKS = {8: 5296, 27: 132, 28: 131, 29: 201, 30: 5054, 33: 317, 51: 455, 57: 492,
-                     62: 520, 66: 493}  # fmt: skip
+"""Landmarks of the subject's left half: chosen on the frontal projection of the mean by the
+definition of the iBUG scheme, then moved to the vertex nearest to where dlib's predictor puts them."""
+_MIDDLE_LANDMARKS = {
+    8: 5296, 27: 132, 28: 135, 29: 164, 30: 294, 33: 317, 51: 455, 57: 492, 62: 474, 66: 493,
+}  # fmt: skip
 _MIRRORED = {
     **{k: 16 - k for k in range(9, 17)},
     **{k: 43 - k for k in range(22, 27)},
@@ -61,6 +64,8 @@ _MIRRORED = {
     63: 61, 64: 60, 65: 67,
 }  # fmt: skip
 
+LASH_DISTANCE = 1.15
+"""Upper-lid vertices nearer to the eye than this many eyeball radii are the lash line."""
 _EYE_SEGMENTS = 16
 _EYE_RINGS_DEG = (5.0, 8.0, 9.0, 14.0, 20.0, 21.5, 24.0, 32.0, 45.0, 65.0, 90.0)
 _PUPIL_DEG = 8.5
@@ -179,6 +184,13 @@ def _body_parts(base: BaseMesh, vertices: Floats, data: Path) -> Integers:
     labels[brow] = part["brows"]
     for name, mask in (("ears", "ears"), ("eyelids", "eyelids"), ("lips", "lips")):
         labels[vertex_mask(base, textures / f"mpfb_{mask}.jpg") > 0.5] = part[name]
+    for group in ("helper-l-eye", "helper-r-eye"):
+        helper = vertices[np.unique(base.quads[base.groups == group])]
+        offset = vertices - helper.mean(axis=0)
+        radius = np.linalg.norm(helper - helper.mean(axis=0), axis=1).mean()
+        distance = np.linalg.norm(offset, axis=1) / radius
+        margin = (distance > 1.0) & (distance < LASH_DISTANCE) & (offset[:, 2] > 0.4 * radius)
+        labels[margin & (offset[:, 1] > 0) & (labels == part["eyelids"])] = part["lashes"]
     interior = vertex_mask(base, textures / "mpfb_inside-mouth.jpg") > 0.5
     labels[interior & (labels != part["lips"])] = part["mouth_interior"]
     for name, group in (
@@ -249,10 +261,10 @@ def _windows(mean: Floats, parts: Integers) -> dict[str, Floats]:
     def inside(*names: str) -> NDArray[np.bool_]:
         return np.isin(parts, [PART_NAMES.index(name) for name in names])
 
-    skin = inside("skin", "lips", "eyelids", "brows").astype(np.float64)
+    skin = inside("skin", "lips", "eyelids", "lashes", "brows").astype(np.float64)
     nose_base, cheek = -0.14, 0.16
     window = 1.0 - _smooth_step(mean[:, 1], nose_base, cheek)
-    window[inside("sclera", "iris", "pupil", "scalp", "ears", "eyelids", "brows")] = 0.0
+    window[inside("sclera", "iris", "pupil", "scalp", "ears", "eyelids", "lashes", "brows")] = 0.0
     window[inside("upper_teeth", "lower_teeth", "tongue", "mouth_interior")] = 1.0
     return {
         "skin": skin + inside("neck"),
