@@ -1,0 +1,200 @@
+"""Merge motion and speech into train and test shards: `python -m pipelines.shard`.
+
+Writes `data/shards/{train,test}-<dataset>-NNNNN.tar`, and over all of them `index.parquet` and
+`stats.json` (mean and standard deviation of the motion over the train frames).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dimitra.clips import Clip, ClipError, Reason
+from dimitra.shards import (
+    Members,
+    iterate_shard,
+    json_bytes,
+    list_shards,
+    read_npz,
+    read_sidecar,
+    write_atomic,
+)
+from pipelines.jobs import Job, Unit, Worker, read_manifest, run, units_of
+from pipelines.mainguard import guarded
+from pipelines.params import load
+from pipelines.quarantine import write_table
+
+MOTION = Path("data/motion")
+SPEECH = Path("data/speech")
+SPLIT = Path("data/split/split.parquet")
+OUTPUT = Path("data/shards")
+MERGED_PARTS = ("motion.npz", "speech.npz", "text.npz")
+STATISTICS = ("expression", "pose", "crop")
+DEADLINE_S = 60.0
+
+INDEX_SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("identity", pa.string(), nullable=False),
+        pa.field("frames", pa.int32(), nullable=False),
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("shard_sha256", pa.string(), nullable=False),
+    ]
+)
+
+
+def read_split(path: Path) -> dict[str, str]:
+    """Split (``train`` or ``test``) of each clip.
+
+    Raises:
+        FileNotFoundError: ``split`` has not run.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; run `python -m pipelines.split` first")
+    table = pq.read_table(path, columns=["clip_id", "split"])
+    ids, splits = table["clip_id"].to_pylist(), table["split"].to_pylist()
+    return dict(zip(ids, splits, strict=True))
+
+
+def units_by_split(units: Sequence[Unit], split: Mapping[str, str]) -> tuple[Unit, ...]:
+    """Cut each shard number's unit by split and dataset: ``train-chorus-00003``.
+
+    Clips outside the split are left out; ``split`` has accounted for them.
+    """
+    groups: dict[str, list[Clip]] = defaultdict(list)
+    reads: dict[str, tuple[Path, ...]] = {}
+    for unit in units:
+        for clip in unit.clips:
+            if clip.clip_id in split:
+                name = f"{split[clip.clip_id]}-{clip.dataset}-{unit.name}"
+                groups[name].append(clip)
+                reads[name] = unit.reads
+    return tuple(Unit(name, tuple(groups[name]), reads[name]) for name in sorted(groups))
+
+
+def make_worker(params: dict[str, Any]) -> Worker:
+    """Worker that merges the parts of one clip.
+
+    Args:
+        params: ``split``: path of the split table.
+    """
+    split = read_split(Path(params["split"]))
+
+    def worker(clip: Clip, parts: Members) -> Members:
+        motion = read_npz(parts["motion.npz"])
+        frames = len(motion["expression"])
+        phonemes = len(read_npz(parts["speech.npz"])["phonemes"])
+        if phonemes != frames:
+            raise ClipError(
+                Reason.UNALIGNED,
+                f"clip {clip.clip_id} has {frames} frames of motion but {phonemes} of phonemes",
+            )
+        for name in ("expression", "pose"):
+            if not np.isfinite(motion[name]).all():
+                raise ClipError(
+                    Reason.FIT_RESIDUAL,
+                    f"clip {clip.clip_id}: {name} holds values that are not finite",
+                )
+        description = {
+            "clip_id": clip.clip_id,
+            "dataset": clip.dataset,
+            "identity": clip.identity,
+            "source_video": clip.source_video,
+            "split": split[clip.clip_id],
+            "frames": frames,
+        }
+        return {part: parts[part] for part in MERGED_PARTS} | {"json": json_bytes(description)}
+
+    return worker
+
+
+def moments(arrays: Iterable[NDArray[np.float32]]) -> dict[str, list[float]]:
+    """Mean and standard deviation over the rows of all arrays, in one pass.
+
+    Chan et al. (1979): exact merging of counts, means and squared deviations, in float64.
+
+    Raises:
+        ValueError: there is no row.
+    """
+    count, mean, squares = 0, np.zeros(0), np.zeros(0)
+    for array in arrays:
+        rows = array.astype(np.float64)
+        if not count:
+            mean, squares = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+        delta = rows.mean(axis=0) - mean
+        total = count + len(rows)
+        squares += ((rows - rows.mean(axis=0)) ** 2).sum(axis=0)
+        squares += delta**2 * count * len(rows) / total
+        mean = mean + delta * len(rows) / total
+        count = total
+    if not count:
+        raise ValueError("no rows to take statistics of")
+    return {"mean": mean.tolist(), "std": np.sqrt(squares / count).tolist()}
+
+
+def statistics(shards: Sequence[Path]) -> dict[str, Any]:
+    """Moments of the motion over all frames of the shards, with the counts they rest on."""
+
+    def arrays(name: str) -> Iterable[NDArray[np.float32]]:
+        for path in shards:
+            for _, parts in iterate_shard(path):
+                yield read_npz(parts["motion.npz"])[name]
+
+    lengths = [len(array) for array in arrays("pose")]
+    if not lengths:
+        return {"clips": 0, "frames": 0}
+    counts: dict[str, Any] = {"clips": len(lengths), "frames": sum(lengths)}
+    return counts | {name: moments(arrays(name)) for name in STATISTICS}
+
+
+def index_rows(shards: Sequence[Path]) -> Iterable[dict[str, Any]]:
+    """One row a clip, ordered by shard and clip."""
+    for path in shards:
+        sha256 = read_sidecar(path).sha256
+        for clip_id, parts in iterate_shard(path):
+            row = json.loads(parts["json"])
+            yield {
+                "clip_id": clip_id,
+                "dataset": row["dataset"],
+                "split": row["split"],
+                "identity": row["identity"],
+                "frames": row["frames"],
+                "shard": path.name,
+                "shard_sha256": sha256,
+            }
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load()
+    units = units_by_split(units_of(read_manifest(), [MOTION, SPEECH]), read_split(SPLIT))
+    job = Job(
+        stage="shard",
+        worker="pipelines.shard:make_worker",
+        params={"split": SPLIT.as_posix()},
+        units=units,
+        output=OUTPUT,
+        budget=params.budgets.shard,
+        deadline_s=DEADLINE_S,
+        seed=params.seed,
+    )
+    run(job, params.ray)
+    shards = list_shards(OUTPUT)
+    write_table(OUTPUT / "index.parquet", index_rows(shards), INDEX_SCHEMA)
+    train = [path for path in shards if path.name.startswith("train-")]
+    write_atomic(OUTPUT / "stats.json", json_bytes(statistics(train)))
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

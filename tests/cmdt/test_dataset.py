@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dimitra.cmdt.dataset import ShardCorpus, Windows
+from dimitra.shards import write_shard
+from tests.cmdt.corpus import MemoryCorpus, toy_clip, toy_corpus, toy_parts
+
+COLUMNS = (0, 3, 69)
+
+
+def windows(corpus: MemoryCorpus, seed: int = 5, batch: int = 4) -> Windows:
+    return Windows(corpus, COLUMNS, 32, 1, batch, 500, seed)
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    one, two = windows(toy_corpus(6)), windows(toy_corpus(6))
+    for step in (7, 0):
+        two.batch(step)
+    first, second = one.batch(3), two.batch(3)
+    assert first.clip_ids == second.clip_ids
+    for name in ("clean", "noise", "steps", "mask"):
+        assert torch.equal(getattr(first, name), getattr(second, name))
+    assert not torch.equal(first.noise[0], windows(toy_corpus(6), seed=6).batch(3).noise[0])
+
+
+def test_an_epoch_has_every_clip_once() -> None:
+    stream = windows(toy_corpus(6), batch=3)
+    for epoch in range(3):
+        seen = [i for step in (2 * epoch, 2 * epoch + 1) for i in stream.batch(step).clip_ids]
+        assert sorted(seen) == [f"c{index:03d}" for index in range(6)]
+
+
+def test_windows_are_cut_from_their_clip_and_start_at_their_first_pose() -> None:
+    corpus = toy_corpus(6)
+    batch = windows(corpus).batch(2)
+    assert 16 <= batch.clean.shape[1] <= 32
+    for row, clip_id in enumerate(batch.clip_ids):
+        motion = corpus.load(clip_id).motion[:, list(COLUMNS)]
+        window = batch.clean[row].numpy()
+        starts = [
+            start
+            for start in range(len(motion) - len(window) + 1)
+            if np.array_equal(motion[start : start + len(window)], window)
+        ]
+        assert len(starts) == 1
+        assert torch.equal(batch.conditions.first_pose.values[row, 0], batch.clean[row, 0])
+        phonemes = corpus.load(clip_id).drive.phonemes[starts[0] :][: len(window)]
+        np.testing.assert_array_equal(batch.conditions.phonemes.values[row].numpy(), phonemes)
+
+
+def test_a_short_clip_is_padded_and_masked() -> None:
+    corpus = MemoryCorpus([toy_clip("long", 60, 0), toy_clip("short", 9, 1)])
+    batch = windows(corpus, batch=2).batch(0)
+    row = batch.clip_ids.index("short")
+    assert batch.mask[row].sum() == 9
+    assert batch.mask[1 - row].all()
+    assert not batch.clean[row, 9:].any()
+    assert torch.equal(batch.conditions.speech.mask, batch.mask)
+
+
+def test_shards_are_read_at_random_as_written(tmp_path: Path) -> None:
+    clips = [toy_clip(f"c{index}", 30, index) for index in range(4)]
+    for number in (0, 1):
+        samples = {clip.clip_id: toy_parts(clip) for clip in clips[number::2]}
+        write_shard(tmp_path / f"train-toy-{number:05d}.tar", samples)
+    corpus = ShardCorpus(sorted(tmp_path.glob("*.tar")))
+    assert corpus.clip_ids == ["c0", "c1", "c2", "c3"]
+    for clip in reversed(clips):
+        read = corpus.load(clip.clip_id)
+        np.testing.assert_array_equal(read.motion, clip.motion)
+        np.testing.assert_array_equal(read.drive.features, clip.drive.features)
+        assert read.drive.rate_hz == pytest.approx(clip.drive.rate_hz)
+
+
+def test_a_clip_in_two_shards_is_refused(tmp_path: Path) -> None:
+    clip = toy_clip("c0", 30, 0)
+    for number in (0, 1):
+        write_shard(tmp_path / f"{number:05d}.tar", {"c0": toy_parts(clip)})
+    with pytest.raises(ValueError, match="clip c0 .* another shard"):
+        ShardCorpus(sorted(tmp_path.glob("*.tar")))
+
+
+def test_no_shards_are_refused() -> None:
+    with pytest.raises(ValueError, match="no clips"):
+        ShardCorpus([])
