@@ -93,7 +93,7 @@ class Portrait:
     grid: WarpGrid
     handles: NDArray[np.int64]
     halo: NDArray[np.float32]
-    rest: Floats
+    rest: NDArray[np.floating[Any]]
     crop: NDArray[np.float32]
     lids: Floats
     lips: float
