@@ -78,13 +78,15 @@ def read_audio(
             # An mp4 pads its last block; only its edit list tells where the sound ends.
             end_s = declared if end_s is None else min(end_s, max(declared, start_s))
         track = _Track(native, rate, start_s, end_s, limits, name)
-        to_mono = av.AudioResampler(format="fltp", layout="mono", rate=native)
         try:
             for frame in container.decode(stream):
                 time = None if frame.time is None else frame.time - origin
-                for mono in to_mono.resample(frame):
-                    track.add(np.asarray(mono.to_ndarray()[0], dtype=np.float32), time)
-                    time = None
+                if frame.sample_rate != native:
+                    raise ClipError(
+                        Reason.DECODE_ERROR,
+                        f"{name}: the sample rate changes from {native} to {frame.sample_rate} Hz",
+                    )
+                track.add(_mono(frame), time)
                 if track.full:
                     break
         except FFmpegError as error:
@@ -92,6 +94,18 @@ def read_audio(
                 Reason.DECODE_ERROR, f"{name}: sound cannot be decoded: {error.strerror}"
             ) from None
     return track.finish()
+
+
+def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
+    """Mean over the channels of a decoded block, ``[N]`` in -1..1."""
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype == np.uint8:
+        samples = (samples.astype(np.float32) - 128.0) / 128.0
+    elif np.issubdtype(samples.dtype, np.signedinteger):
+        samples = samples / 2.0 ** (8 * samples.itemsize - 1)
+    return np.asarray(samples.mean(axis=0), dtype=np.float32)
 
 
 class _Track:
@@ -164,10 +178,10 @@ def encode_flac(samples: NDArray[np.float32], rate: int = SAMPLE_RATE_HZ) -> byt
         rate: hertz.
 
     Raises:
-        ValueError: the samples are not 1-D or not finite.
+        ValueError: the samples are not 1-D, not finite, or none.
     """
-    if samples.ndim != 1 or not np.isfinite(samples).all():
-        raise ValueError(f"samples of shape {samples.shape}: need [N] finite values")
+    if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
+        raise ValueError(f"samples of shape {samples.shape}: need [N] finite values, N > 0")
     scaled = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
     buffer = io.BytesIO()
     soundfile.write(buffer, scaled.astype(np.int16), rate, format="FLAC", subtype="PCM_16")

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -48,6 +49,14 @@ _FLAGS = (
     | Interpolation.FULL_CHR_H_INP
     | Interpolation.BITEXACT
 )
+
+
+class _Shown(NamedTuple):
+    """A decoded frame, when it appears after the file's origin, and how long it means to stay."""
+
+    frame: av.VideoFrame
+    time_s: float
+    lasting_s: float
 
 
 def iterate_frames(
@@ -93,9 +102,8 @@ def iterate_frames(
         index = 0
         stop = math.inf if end_s is None else end_s
         end = 0.0
-        step = 1.0 / float(stream.average_rate or FPS)
         decoded = _decode(container, stream, start_s, limits, name)
-        for frame, begin, end in _timed(decoded, step):
+        for frame, begin, end in _timed(decoded):
             if end_s is None and begin > limits.max_duration_s:
                 raise ClipError(
                     Reason.TOO_LONG,
@@ -308,8 +316,8 @@ def _decode(
     start_s: float,
     limits: MediaLimits,
     name: str,
-) -> Iterator[tuple[av.VideoFrame, float]]:
-    """Upright frames from the last one at or before ``start_s`` on, each with its time."""
+) -> Iterator[_Shown]:
+    """Upright frames from the last one at or before ``start_s`` on."""
     origin = origin_s(container)
     if start_s > 0.0:
         container.seek(round((origin + start_s) * av.time_base), backward=True)
@@ -317,7 +325,7 @@ def _decode(
     shape: tuple[object, ...] = ()
     step = 1.0 / float(stream.average_rate or FPS)
     time = -step
-    previous: tuple[av.VideoFrame, float] | None = None
+    previous: _Shown | None = None
     try:
         for frame in container.decode(stream):
             time = time + step if frame.pts is None else frame.time - origin
@@ -328,7 +336,8 @@ def _decode(
             layout = (frame.width, frame.height, frame.format.name, frame.rotation)
             if layout != shape:
                 upright, shape = _upright(frame, aspect), layout
-            previous = (frame if upright is None else upright(frame), time)
+            lasting = float((frame.duration or 0) * (frame.time_base or 0)) or step
+            previous = _Shown(frame if upright is None else upright(frame), time, lasting)
     except FFmpegError as error:
         raise ClipError(
             Reason.DECODE_ERROR,
@@ -338,19 +347,15 @@ def _decode(
         yield previous
 
 
-def _timed(
-    frames: Iterator[tuple[av.VideoFrame, float]], step: float
-) -> Iterator[tuple[av.VideoFrame, float, float]]:
-    """Add to each frame the time at which the next one replaces it."""
-    previous: tuple[av.VideoFrame, float] | None = None
-    for frame, time in frames:
+def _timed(frames: Iterator[_Shown]) -> Iterator[tuple[av.VideoFrame, float, float]]:
+    """Frames with the times at which they appear and at which the next one replaces them."""
+    previous: _Shown | None = None
+    for shown in frames:
         if previous is not None:
-            yield (*previous, time)
-        previous = (frame, time)
+            yield previous.frame, previous.time_s, shown.time_s
+        previous = shown
     if previous is not None:
-        frame, time = previous
-        lasting = float((frame.duration or 0) * (frame.time_base or 0)) or step
-        yield frame, time, time + lasting
+        yield previous.frame, previous.time_s, previous.time_s + previous.lasting_s
 
 
 def _upright(

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage import data
+from skimage.transform import AffineTransform, warp
+
+from dimitra.assets import asset_path
+from dimitra.faces.boxes import overlap
+from dimitra.faces.detector import DlibDetector
+from dimitra.faces.landmarks import Dlib68, face_box
+from dimitra.faces.track import measure_steadily
+
+EYES_LEFT_RIGHT = ((202.0, 110.0), (244.0, 107.0))
+"""Pupils of the photograph, read off by eye, pixels."""
+
+
+@pytest.fixture(scope="module")
+def landmarker() -> Dlib68:
+    return Dlib68(asset_path("dlib_68"))
+
+
+def _measure(landmarker: Dlib68, image: np.ndarray) -> np.ndarray:
+    face = DlibDetector().detect(image)[0]
+    rough = landmarker.measure(image, face.box)
+    return measure_steadily(landmarker, image, face_box(rough))
+
+
+def test_the_astronaut_is_found_once_with_eyes_where_they_are(landmarker: Dlib68) -> None:
+    image = data.astronaut()
+    faces = DlibDetector().detect(image)
+    assert len(faces) == 1
+    points = _measure(landmarker, image)
+    for eye, true in zip((points[36:42], points[42:48]), EYES_LEFT_RIGHT, strict=True):
+        assert eye.mean(axis=0) == pytest.approx(true, abs=6)
+    assert overlap(face_box(points), faces[0].box) > 0.6
+
+
+def test_landmarks_follow_a_shift_and_a_zoom(landmarker: Dlib68) -> None:
+    image = data.astronaut()[:320, 60:380]
+    points = _measure(landmarker, image)
+    move = AffineTransform(scale=1.15, translation=(-23.0, -12.0))
+    moved = warp(image, move.inverse, order=3, mode="edge", preserve_range=True)
+    again = _measure(landmarker, moved.clip(0, 255).astype(np.uint8))
+    assert np.linalg.norm(again - move(points), axis=1).mean() < 2.0
+
+
+def test_the_box_moves_and_grows_with_the_face_and_ignores_the_mouth() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(100, 200, (5, 68, 2)).astype(np.float32)
+    box = face_box(points)
+    assert face_box(2 * points + 7) == pytest.approx(2 * box + 7, rel=1e-4)
+    opened = points.copy()
+    opened[:, 48:] += 30
+    assert np.array_equal(face_box(opened), box)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from dimitra.assets import asset_path
+from dimitra.clips import ClipError, Reason
+from dimitra.faces.detector import DlibDetector
+from dimitra.faces.landmarks import Dlib68, face_box
+from dimitra.faces.track import FaceTracker, interpolate, smooth_boxes
+
+FRAMES = 40
+WINDOW = 220
+
+
+@pytest.fixture(scope="module")
+def tracker() -> FaceTracker:
+    return FaceTracker(DlibDetector(-0.5), Dlib68(asset_path("dlib_68")), detect_every=8)
+
+
+def _path() -> list[tuple[int, int]]:
+    """Window corners that make the astronaut's face wander."""
+    phase = np.linspace(0, 2 * np.pi, FRAMES)
+    return [(round(120 + 25 * np.sin(p)), round(20 + 15 * np.cos(2 * p))) for p in phase]
+
+
+def _wander() -> list[NDArray[np.uint8]]:
+    photo = data.astronaut()
+    return [photo[y : y + WINDOW, x : x + WINDOW].copy() for x, y in _path()]
+
+
+def _grey() -> NDArray[np.uint8]:
+    return np.full((WINDOW, WINDOW, 3), 128, np.uint8)
+
+
+def test_a_wandering_face_is_followed(tracker: FaceTracker) -> None:
+    track = tracker.follow(_wander())
+    assert track.detected.all()
+    assert track.landmarks.shape == (FRAMES, 68, 2)
+    # In the photograph's own pixels the face does not move at all.
+    still = track.landmarks + np.array(_path())[:, None, :]
+    assert still.std(axis=0).mean() < 1.0
+
+
+def test_two_runs_agree(tracker: FaceTracker) -> None:
+    first, second = tracker.follow(_wander()[:17]), tracker.follow(iter(_wander()[:17]))
+    assert np.array_equal(first.landmarks, second.landmarks)
+
+
+@pytest.mark.parametrize("gap", [(3, 6), (8, 17), (0, 5), (35, 40), (16, 17)])
+def test_frames_without_the_face_are_interpolated_and_marked(
+    tracker: FaceTracker, gap: tuple[int, int]
+) -> None:
+    frames = _wander()
+    for index in range(*gap):
+        frames[index] = _grey()
+    track = tracker.follow(frames)
+    expected = np.ones(FRAMES, bool)
+    expected[slice(*gap)] = False
+    looked_at = [0, 8, 16, 24, 32, 39]
+    if any(gap[0] <= index < gap[1] for index in looked_at):
+        assert np.array_equal(track.detected, expected)
+        assert track.missing == pytest.approx((gap[1] - gap[0]) / FRAMES)
+    assert np.isfinite(track.landmarks).all()
+
+
+def test_a_video_without_a_face_is_named(tracker: FaceTracker) -> None:
+    with pytest.raises(ClipError, match="empty-room") as caught:
+        tracker.follow([_grey()] * 10, "empty-room")
+    assert caught.value.reason is Reason.NO_FACE
+
+
+def _pair(right: float) -> Iterator[NDArray[np.uint8]]:
+    """The astronaut twice; the right one scaled."""
+    from skimage.transform import resize
+
+    left = data.astronaut()[:240, 110:350]
+    size = round(240 * right)
+    other = (resize(left, (size, size), anti_aliasing=True) * 255).astype(np.uint8)
+    for _ in range(9):
+        frame = np.full((240, 480, 3), 100, np.uint8)
+        frame[:, :240] = left
+        frame[:size, 240 : 240 + size] = other
+        yield frame
+
+
+def test_the_larger_face_is_followed(tracker: FaceTracker) -> None:
+    track = tracker.follow(_pair(0.8))
+    assert (track.landmarks[..., 0] < 240).all()
+
+
+def test_two_equal_faces_are_ambiguous(tracker: FaceTracker) -> None:
+    with pytest.raises(ClipError) as caught:
+        list(tracker.follow(_pair(1.0), "duet").detected)
+    assert caught.value.reason is Reason.SEVERAL_FACES
+
+
+def test_interpolation_is_linear_and_holds_the_ends() -> None:
+    values = np.array([[9.0], [0.0], [9.0], [9.0], [3.0], [9.0]], np.float32)
+    known = np.array([False, True, False, False, True, False])
+    assert interpolate(values, known)[:, 0].tolist() == [0.0, 0.0, 1.0, 2.0, 3.0, 3.0]
+
+
+def test_smoothing_leaves_a_steady_face_alone() -> None:
+    points = np.random.default_rng(0).uniform(0, 100, (1, 68, 2)).astype(np.float32)
+    assert smooth_boxes(np.repeat(points, 12, axis=0)) == pytest.approx(
+        np.repeat(face_box(points), 12, axis=0), abs=1e-3
+    )
