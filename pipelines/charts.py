@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 340, 200
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 30
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 36
 _LOG_RANGE = 20.0
 _MOST_POINTS = 400
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from dimitra.metrics.records import CLIP_TABLE_SCHEMA, ClipRecord, clip_rows, ta
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import Members, iterate_shard, json_bytes, list_shards, read_npz, write_atomic
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.mainguard import guarded
 from pipelines.params import load
 from pipelines.quarantine import write_table
 
@@ -43,6 +45,7 @@ VIDEO_PARTS = {"dimitra_hp": "hp.mp4", "dimitra_no_hp": "no_hp.mp4"}
 NO_SYNC = "SyncNet is not part of this version"
 IS_REFERENCE = "the ground truth is what the others are measured against"
 NO_VIDEO = "coefficients only, no video"
+NO_TRAINING = "no clip to train on"
 SAME_MOTION = "the same coefficients as dimitra_hp"
 
 FaceFinder = Callable[[NDArray[np.uint8]], NDArray[np.float64] | None]
@@ -114,7 +117,7 @@ def mouth_values(
     fitted: NDArray[np.float32],
     truth: NDArray[np.float32] | None,
     no_truth: str,
-    train_mean: NDArray[np.float32],
+    train_mean: NDArray[np.float32] | None,
 ) -> dict[str, dict[str, ClipValue]]:
     """Errors of the mouth coefficients for each method that has its own.
 
@@ -123,14 +126,15 @@ def mouth_values(
         fitted: ``[T, 13]``, fitted to the ground-truth video.
         truth: ``[T, 13]`` or None.
         no_truth: why there is no truth.
-        train_mean: ``[13]``, of the training clips' fitted coefficients.
+        train_mean: ``[13]``, of the training clips' fitted coefficients; None without any.
     """
     candidates = {
         "ground_truth": fitted,
         "dimitra_hp": generated,
         "frozen_first_frame": fitted[0],
-        "train_mean": train_mean,
     }
+    if train_mean is not None:
+        candidates["train_mean"] = train_mean
     values: dict[str, dict[str, ClipValue]] = {
         method: {
             "mouth_mae_fit": ClipValue(mean_absolute_error(motion, fitted)),
@@ -141,9 +145,10 @@ def mouth_values(
         for method, motion in candidates.items()
     }
     values["ground_truth"]["mouth_mae_fit"] = ClipValue(None, IS_REFERENCE)
-    values["dimitra_no_hp"] = {
-        metric: ClipValue(None, SAME_MOTION) for metric in values["dimitra_hp"]
-    }
+    metrics = tuple(values["dimitra_hp"])
+    values["dimitra_no_hp"] = {metric: ClipValue(None, SAME_MOTION) for metric in metrics}
+    if train_mean is None:
+        values["train_mean"] = {metric: ClipValue(None, NO_TRAINING) for metric in metrics}
     return values
 
 
@@ -167,7 +172,7 @@ def evaluate_clip(
         parts: ``mp4``, ``motion.npz``, ``generated.npz`` and the videos of ``VIDEO_PARTS``.
         find: face landmarks of one frame.
         params: ``lmd_fit``, ``max_ground_truth_missed``, ``truth``, ``mouth`` (indices of the
-            mouth coefficients) and ``train_mean`` (of all 64 expression coefficients).
+            mouth coefficients) and ``train_mean`` (of all 64 expression coefficients, or None).
 
     Raises:
         ClipError: the frame counts of the parts differ, or a video cannot be decoded.
@@ -188,12 +193,13 @@ def evaluate_clip(
     tracks["frozen_first_frame"] = reference.frozen()
     mouth = list(params["mouth"])
     truth, no_truth = read_truth(Path(params["truth"]), clip, frames)
+    train_mean = params["train_mean"]
     coefficient_values = mouth_values(
         generated[:, mouth],
         fitted[:, mouth],
         None if truth is None else truth[:, mouth],
         no_truth,
-        np.asarray(params["train_mean"], dtype=np.float32)[mouth],
+        None if train_mean is None else np.asarray(train_mean, dtype=np.float32)[mouth],
     )
     values: dict[str, dict[str, ClipValue]] = {}
     for method in METHODS:
@@ -262,7 +268,7 @@ def main() -> None:
             params={
                 **params.evaluate.model_dump(exclude={"deadline_s"}),
                 "mouth": list(MOUTH_INDICES[params.fit.face_model]),
-                "train_mean": stats["expression"]["mean"],
+                "train_mean": stats["expression"]["mean"] if stats["clips"] else None,
             },
             units=units_of(clips, [VIDEOS, CROPS, MOTION, GENERATED]),
             output=OUTPUT,
@@ -286,4 +292,4 @@ def tested_clips() -> list[Clip]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

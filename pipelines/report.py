@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import shutil
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from dimitra.metrics.definitions import (
 from dimitra.metrics.published import BY_LAYOUT, PublishedTable
 from dimitra.shards import iterate_shard, list_shards, sha256_file, write_atomic
 from pipelines.charts import Chart, line_chart
+from pipelines.mainguard import guarded
 from pipelines.params import Params, load
 
 DATA_FILES = ("templates/report.html", "templates/report.css", "templates/report.js")
@@ -51,7 +53,6 @@ BALANCES = {
 
 DIGESTS = {
     "manifest": "data/manifest/clips.parquet",
-    "split": "data/split/split.parquet",
     "shard index": "data/shards/index.parquet",
     "lips model": "models/lips/model.safetensors",
     "expression model": "models/expression/model.safetensors",
@@ -232,11 +233,12 @@ def result_table(dataset: str, layout: str, table: Mapping[str, Any]) -> ResultT
 
 
 def running_mean(values: Sequence[float], count: int) -> list[float]:
-    """Mean of each value and at most ``count - 1`` before it."""
-    return [
-        math.fsum(values[max(0, end - count) : end]) / min(end, count)
-        for end in range(1, len(values) + 1)
-    ]
+    """Mean of the values at most ``count // 2`` places away from each one."""
+    means = []
+    for index in range(len(values)):
+        window = values[max(0, index - count // 2) : index + count // 2 + 1]
+        means.append(math.fsum(window) / len(window))
+    return means
 
 
 def read_curve(path: Path, title: str) -> Chart:
@@ -309,6 +311,9 @@ def read_digests(root: Path) -> list[tuple[str, str, str]]:
         for pointer in sorted(root.glob("*.dvc"))
         for item in yaml.safe_load(pointer.read_text())["outs"]
     ]
+    split = Path("data/split/split.json")
+    digest = json.loads((root / split).read_text())["digest"]
+    found.append(("split", split.as_posix(), f"sha256 {digest}"))
     found.extend(
         (name, file, f"sha256 {sha256_file(root / file)}")
         for name, file in DIGESTS.items()
@@ -337,7 +342,7 @@ def choose_examples(clips: Iterable[tuple[str, str]], count: int) -> list[str]:
 
 def _example_numbers(row: Mapping[str, Any]) -> str:
     shown = [
-        f"{metric.label} {_number(row[metric.key], metric)} {metric.unit}".rstrip()
+        f"{metric.label} {_number(row[metric.key], metric)}"
         for metric in METRICS
         if row[metric.key] is not None
     ]
@@ -432,4 +437,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

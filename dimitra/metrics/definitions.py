@@ -58,11 +58,11 @@ class Method:
 
 PAPER_METRICS = (
     Metric(
-        "f_lmd", "F-LMD", "lower", "px", 2,
+        "f_lmd", "F-LMD", "lower", "pixels", 2,
         "Mean distance of the 68 face landmarks after aligning each frame (256x256 frames).",
     ),
     Metric(
-        "m_lmd", "M-LMD", "lower", "px", 2,
+        "m_lmd", "M-LMD", "lower", "pixels", 2,
         "Mean distance of the 20 mouth landmarks after aligning each frame (256x256 frames).",
     ),
     Metric("sync_dist", "sync dist", "lower", "", 2, "SyncNet distance of sound and lips."),
@@ -72,11 +72,11 @@ PAPER_METRICS = (
 
 COEFFICIENT_METRICS = (
     Metric(
-        "mouth_mae_fit", "mouth MAE, fit", "lower", "", 3,
+        "mouth_mae_fit", "mouth MAE (fit)", "lower", "", 3,
         "Mean absolute error of the 13 mouth coefficients against those fitted to the video.",
     ),
     Metric(
-        "mouth_mae_truth", "mouth MAE, truth", "lower", "", 3,
+        "mouth_mae_truth", "mouth MAE (truth)", "lower", "", 3,
         "Mean absolute error of the 13 mouth coefficients against the corpus truth.",
     ),
 )  # fmt: skip

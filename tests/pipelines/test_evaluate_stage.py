@@ -180,6 +180,8 @@ def test_mouth_values_are_the_closed_form():
     assert values["frozen_first_frame"]["mouth_mae_fit"].value == pytest.approx(0.5)
     assert values["train_mean"]["mouth_mae_fit"].value == pytest.approx(0.35)
     assert values["dimitra_no_hp"]["mouth_mae_fit"].value is None
+    untrained = mouth_values(ramp, ramp, None, "none", None)
+    assert untrained["train_mean"]["mouth_mae_fit"].reason == "no clip to train on"
 
 
 def test_only_test_clips_are_evaluated(tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -128,6 +129,7 @@ def make_run(root, frames=5):
         videos[row["clip_id"]] = {"hp.mp4": clips[1], "no_hp.mp4": clips[2]}
     write_shard(root / "data/crops/00000.tar", crops)
     write_shard(root / "data/videos/00000.tar", videos)
+    (root / "data/split/split.json").write_text('{"digest": "5p1it"}')
     (root / "datasets.dvc").write_text("outs:\n- md5: abc.dir\n  path: datasets\n")
 
 
@@ -192,6 +194,11 @@ def test_both_tables_with_the_papers_figures_beside(page):
     assert "sync conf ↑" in text
 
 
+def test_digests_of_corpus_split_and_models(page):
+    for digest in ("md5 abc.dir", "sha256 5p1it", hashlib.sha256(b"lips").hexdigest()):
+        assert digest in page[2]
+
+
 def test_messages_are_escaped(page):
     assert "no face in &lt;b&gt;any&lt;/b&gt; of 150 frames" in page[2]
     assert "&lt;not measured&gt;" in page[2]
@@ -236,7 +243,7 @@ def test_the_better_variant_is_marked_where_the_shown_values_differ():
 
 
 def test_running_mean():
-    assert running_mean([1.0, 3.0, 5.0, 7.0], 2) == [1.0, 2.0, 4.0, 6.0]
+    assert running_mean([1.0, 3.0, 8.0, 7.0], 3) == [2.0, 4.0, 6.0, 7.5]
 
 
 def test_an_empty_curve_is_named(tmp_path):
