@@ -26,8 +26,9 @@ from dimitra.clips import MANIFEST_SCHEMA, Clip
 from dimitra.shards import list_shards, read_sidecar, sha256_file
 from pipelines.checkout import cache_folder
 from pipelines.closure import code_digest
+from pipelines.errors import JobError
 from pipelines.params import RayParams
-from pipelines.pool import Job, JobError, Pool
+from pipelines.pool import Job, Pool
 from pipelines.progress import console, progress_bar
 from pipelines.quarantine import Balance, describe, settle
 from pipelines.work_cache import Finished, WorkCache, digest_path, package_version, work_key

@@ -12,31 +12,15 @@ import sys
 from collections.abc import Callable
 
 from dimitra.assets import AssetError
-from pipelines.closure import ClosureError
-from pipelines.jobs import JobError
+from pipelines.errors import StageError
 from pipelines.params import ParamsError
-from pipelines.quarantine import BalanceError, BudgetError
-from pipelines.workers import ShardError
+
+__all__ = ["EXPECTED", "INTERRUPTED", "StageError", "guarded"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
-
-class StageError(RuntimeError):
-    """A stage's input breaks a rule; the message names it and what to do."""
-
-
-EXPECTED = (
-    AssetError,
-    BalanceError,
-    BudgetError,
-    ClosureError,
-    JobError,
-    OSError,
-    ParamsError,
-    ShardError,
-    StageError,
-)
+EXPECTED = (AssetError, OSError, ParamsError, StageError)
 
 
 def guarded(main: Callable[[], None], *expected: type[Exception]) -> int:
@@ -46,12 +30,13 @@ def guarded(main: Callable[[], None], *expected: type[Exception]) -> int:
         main: the stage.
         expected: further errors whose message says all that a person needs.
     """
+    caught: tuple[type[Exception], ...] = (*EXPECTED, *expected)
     try:
         main()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; finished shards are kept, the next run goes on from them\n")
         return INTERRUPTED
-    except (*EXPECTED, *expected) as error:
+    except caught as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0

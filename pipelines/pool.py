@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dimitra.clips import Reason
+from pipelines.errors import JobError
 from pipelines.progress import Bar
 from pipelines.quarantine import QuarantineRow, quarantine_row
 from pipelines.work_cache import Finished, WorkCache
@@ -20,10 +21,6 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 3
 """A clip that is in flight each time its worker dies, this many times, is quarantined."""
 _POLL_S = 0.25
-
-
-class JobError(RuntimeError):
-    """A stage cannot go on; the message says why, and what was finished is kept."""
 
 
 @dataclass(frozen=True)

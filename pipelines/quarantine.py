@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from dimitra.clips import QUARANTINE_SCHEMA, Clip, Reason
 from dimitra.shards import json_bytes, write_atomic
+from pipelines.errors import BalanceError, BudgetError
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _MESSAGE_LENGTH = 500
@@ -29,14 +30,6 @@ CIRCUMSTANCES = frozenset(
     }
 )
 """Reasons that may lie in the machine or the code, not the clip: tried again next time."""
-
-
-class BudgetError(RuntimeError):
-    """More clips were quarantined than the stage's budget allows."""
-
-
-class BalanceError(RuntimeError):
-    """Clips were lost or invented: clips in differ from clips out plus quarantined."""
 
 
 @dataclass(frozen=True, order=True)

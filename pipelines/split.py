@@ -12,8 +12,9 @@ from typing import Any
 from dimitra.clips import Clip, Reason
 from dimitra.datasets.split import SIDES, SPLIT_SCHEMA, Side, SplitError, absent, assign, read_lists
 from dimitra.shards import json_bytes, write_atomic
+from pipelines.errors import StageError
 from pipelines.jobs import read_manifest
-from pipelines.mainguard import StageError, guarded
+from pipelines.mainguard import guarded
 from pipelines.params import DatasetsParams, load
 from pipelines.progress import console
 from pipelines.quarantine import describe, quarantine_row, settle, write_table

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.shards import Members, iterate_shard, write_shard
+from pipelines.errors import ShardError
 from pipelines.quarantine import QuarantineRow, quarantine_row
 from pipelines.work_cache import Finished, WorkCache, publish, read_finished, write_rows
 
@@ -59,10 +60,6 @@ class Unit:
     clips: tuple[Clip, ...]
     reads: tuple[Path, ...]
     digest: str = ""
-
-
-class ShardError(RuntimeError):
-    """An input shard lacks a clip that was in it when the work was planned."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import pytest
 
 from dimitra.clips import Clip, Reason
 from dimitra.shards import list_shards, read_shard, read_sidecar, write_shard
-from pipelines.jobs import Job, JobError, Unit, keys_of, run, units_of
+from pipelines.errors import BudgetError, JobError
+from pipelines.jobs import Job, Unit, keys_of, run, units_of
 from pipelines.params import RayParams
-from pipelines.quarantine import BudgetError, read_quarantine, write_quarantine
+from pipelines.quarantine import read_quarantine, write_quarantine
 
 WORKER = "tests.pipelines.toy_worker:make_worker"
 
