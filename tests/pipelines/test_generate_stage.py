@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dimitra.cmdt import checkpoint
+from dimitra.cmdt.parts import MOUTH_INDICES, PARTS, motion_columns
+from dimitra.cmdt.training import TrainingConfig
+from dimitra.shards import read_npz, read_shard, write_shard
+from pipelines import generate
+from pipelines.mainguard import StageError
+from tests.cmdt.corpus import toy_model
+from tests.pipelines.toy_shards import CLIPS, FRAMES, small_params, write_merged
+
+PARAMS = {"sampler": "ddim", "steps": 5, "seed": 1}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_merged()
+    torch.manual_seed(0)
+    training = TrainingConfig(1, 1e-3, 1.0, 0.9, 6.0, 0.0, 500)
+    for part in PARTS:
+        columns = motion_columns(part, MOUTH_INDICES["open_head"])
+        model = toy_model(len(columns), frames=20)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.normal_(std=0.2)
+        trained = checkpoint.TrainedPart(part, columns, 1, 500, model.eval())
+        checkpoint.save(Path("models") / part, trained, training, 0, [])
+
+
+def test_units_are_the_shard_numbers_with_their_test_clips() -> None:
+    units = generate.plan(CLIPS)
+    assert {unit.name: [clip.clip_id for clip in unit.clips] for unit in units} == {
+        "00000": ["aaa-000"],
+        "00001": ["bbb-009"],
+    }
+    assert all(unit.digest for unit in units)
+
+
+def test_motion_comes_from_the_first_pose_and_speech_alone() -> None:
+    clip = next(clip for clip in CLIPS if clip.clip_id == "bbb-009")
+    made = generate.make_worker(PARAMS)(clip, {})
+    motion = read_npz(made["generated.npz"])["motion"]
+    assert motion.shape == (FRAMES, 70)
+    assert np.isfinite(motion).all()
+    path = generate.shard_of(clip)
+    samples = read_shard(path)
+    arrays = read_npz(samples[clip.clip_id]["motion.npz"])
+    arrays["expression"][1:] = 99.0
+    arrays["pose"][1:] = -99.0
+    samples[clip.clip_id]["motion.npz"] = generate.npz_bytes(arrays)
+    write_shard(path, samples)
+    assert generate.make_worker(PARAMS)(clip, {}) == made
+    arrays["expression"][0] += 1.0
+    samples[clip.clip_id]["motion.npz"] = generate.npz_bytes(arrays)
+    write_shard(path, samples)
+    assert generate.make_worker(PARAMS)(clip, {}) != made
+
+
+def test_impossible_sampling_steps_are_refused_by_name() -> None:
+    with pytest.raises(StageError, match=r"generate\.steps: no stride over 500"):
+        generate.check_steps(small_params(generate={"steps": 499}))

@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dimitra.clips import ClipError, Reason
+from dimitra.shards import npz_bytes, read_npz, read_shard, read_sidecar, write_shard
+from pipelines import shard
+from pipelines.quarantine import write_quarantine
+from tests.cmdt.corpus import toy_clip, toy_parts
+from tests.pipelines.toy_shards import CLIPS, FRAMES, SPLIT, small_params, write_manifest
+
+
+def write_inputs() -> None:
+    write_manifest(CLIPS)
+    rows = {
+        "clip_id": list(SPLIT),
+        "dataset": [clip.dataset for clip in CLIPS],
+        "split": list(SPLIT.values()),
+    }
+    shard.SPLIT.parent.mkdir(parents=True)
+    pq.write_table(pa.table(rows), shard.SPLIT)
+    for number in (0, 1):
+        motion, speech = {}, {}
+        for clip in CLIPS:
+            if clip.shard == number:
+                parts = toy_parts(toy_clip(clip.clip_id, FRAMES, int(clip.identity[2:])))
+                motion[clip.clip_id] = {"motion.npz": parts.pop("motion.npz")}
+                speech[clip.clip_id] = parts | {"TextGrid": b"not wanted"}
+        write_shard(shard.MOTION / f"{number:05d}.tar", motion)
+        write_shard(shard.SPEECH / f"{number:05d}.tar", speech)
+    for folder in (shard.MOTION, shard.SPEECH):
+        write_quarantine(folder, [])
+        (folder / "balance.json").write_text("{}\n")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIMITRA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def test_the_stage_merges_by_split_and_dataset() -> None:
+    small_params()
+    write_inputs()
+    shard.main()
+    names = sorted(path.name for path in shard.OUTPUT.glob("*.tar"))
+    assert names == [
+        "test-aaa-00000.tar",
+        "test-bbb-00001.tar",
+        "train-aaa-00000.tar",
+        "train-aaa-00001.tar",
+    ]
+    merged = read_shard(shard.OUTPUT / "train-aaa-00001.tar")
+    assert sorted(merged) == ["aaa-001", "aaa-003", "aaa-005"]
+    assert sorted(merged["aaa-001"]) == ["json", "motion.npz", "speech.npz", "text.npz"]
+    assert json.loads(merged["aaa-001"]["json"]) == {
+        "clip_id": "aaa-001",
+        "dataset": "aaa",
+        "identity": "id001",
+        "source_video": "v001",
+        "split": "train",
+        "frames": FRAMES,
+    }
+    index = pq.read_table(shard.OUTPUT / "index.parquet").to_pylist()
+    assert sorted(row["clip_id"] for row in index) == sorted(SPLIT)
+    for row in index:
+        assert row["split"] == SPLIT[row["clip_id"]]
+        assert row["shard_sha256"] == read_sidecar(shard.OUTPUT / row["shard"]).sha256
+    stats = json.loads((shard.OUTPUT / "stats.json").read_text())
+    poses = [
+        read_npz(parts["motion.npz"])["pose"]
+        for path in sorted(shard.OUTPUT.glob("train-*.tar"))
+        for parts in read_shard(path).values()
+    ]
+    assert (stats["clips"], stats["frames"]) == (5, 5 * FRAMES)
+    np.testing.assert_allclose(stats["pose"]["mean"], np.concatenate(poses).mean(0), atol=1e-6)
+    np.testing.assert_allclose(stats["pose"]["std"], np.concatenate(poses).std(0), rtol=1e-5)
+
+
+def test_one_pass_moments_equal_numpy_far_from_zero() -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(1e4, 1.0, size=(length, 3)) for length in (1, 50, 7)]
+    result = shard.moments([array.astype(np.float64) for array in arrays])
+    stacked = np.concatenate(arrays)
+    np.testing.assert_allclose(result["mean"], stacked.mean(0))
+    np.testing.assert_allclose(result["std"], stacked.std(0), rtol=1e-9)
+
+
+def test_unequal_lengths_and_bad_numbers_go_to_quarantine() -> None:
+    write_inputs()
+    worker = shard.make_worker({"split": shard.SPLIT.as_posix()})
+    short = toy_parts(toy_clip("aaa-001", FRAMES - 1, 0))
+    mixed = toy_parts(toy_clip("aaa-001", FRAMES, 0)) | {"motion.npz": short["motion.npz"]}
+    with pytest.raises(ClipError, match="39 frames of motion but 40 of phonemes") as caught:
+        worker(CLIPS[1], mixed)
+    assert caught.value.reason is Reason.UNALIGNED
+    spoiled = toy_parts(toy_clip("aaa-001", FRAMES, 0))
+    motion = read_npz(spoiled["motion.npz"])
+    motion["pose"][3, 1] = np.inf
+    with pytest.raises(ClipError, match="pose holds values that are not finite"):
+        worker(CLIPS[1], spoiled | {"motion.npz": npz_bytes(motion)})

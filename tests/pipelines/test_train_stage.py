@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+
+from dimitra.cmdt import checkpoint
+from dimitra.cmdt.parts import MOUTH_INDICES
+from dimitra.shards import read_sidecar
+from pipelines import train
+from pipelines.mainguard import StageError
+from tests.pipelines.toy_shards import small_params, write_merged
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def test_a_part_is_trained_saved_and_logged() -> None:
+    params = small_params()
+    write_merged()
+    train.train_part(params, "pose")
+    trained = checkpoint.load(Path("models/pose"))
+    assert trained.columns == tuple(range(64, 70))
+    assert trained.model.config.speech_values == 3 * 8
+    assert trained.model.scale.min() > 0
+    assert not torch.equal(trained.model.scale, torch.ones(6))
+    (run,) = mlflow.search_runs(experiment_names=["cmdt"], output_format="list")
+    assert run.data.params["steps"] == "3"
+    assert run.data.params["first_pose_weight"] == "1.0"
+    shard = Path("data/shards/train-aaa-00000.tar")
+    assert run.data.tags[f"input.{shard.name}"] == read_sidecar(shard).sha256
+    assert not any("test-" in tag for tag in run.data.tags)
+    assert run.data.metrics["loss"] > 0
+    before = {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
+    train.train_part(params, "pose")
+    assert before == {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
+
+
+def test_normalisation_has_a_floor_per_kind_of_value() -> None:
+    stats = {
+        "frames": 10,
+        "expression": {"mean": [0.5] * 64, "std": [2.0] + [0.0] * 63},
+        "pose": {"mean": [0.0] * 6, "std": [0.1, 0.1, 0.0, 5.0, 1.0, 0.0]},
+    }
+    _, lips = train.normalisation(stats, MOUTH_INDICES["open_head"])
+    torch.testing.assert_close(lips, torch.tensor([2.0] + [0.1] * 12))
+    shift, pose = train.normalisation(stats, range(64, 70))
+    torch.testing.assert_close(pose, torch.tensor([0.1, 0.1, 0.005, 5.0, 1.0, 0.25]))
+    assert not shift.any()
+
+
+def test_no_shards_say_what_to_run() -> None:
+    with pytest.raises(StageError, match=r"python -m pipelines\.shard"):
+        train.train_part(small_params(), "lips")
