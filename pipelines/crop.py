@@ -55,7 +55,7 @@ class Cropper:
         self._landmarker: Landmarker = Dlib68(asset_path("dlib_68"))
         self._tracker = FaceTracker(DlibDetector(_DOUBTFUL), self._landmarker, crop["detect_every"])
 
-    def __call__(self, clip: Clip, parts: Members) -> Members:
+    def __call__(self, clip: Clip, parts: Members) -> Members:  # noqa: ARG002
         """Parts ``mp4``, ``flac`` and ``track.npz`` of a clip; ``parts`` is not used."""
         video = self._roots[clip.dataset] / clip.path
         sound = video if clip.audio_path is None else self._roots[clip.dataset] / clip.audio_path
@@ -120,7 +120,7 @@ class Cropper:
             ):
                 break
         if best is None:
-            raise refusal if refusal is not None else AssertionError("no search was made")
+            raise refusal or ClipError(Reason.NO_FACE, f"{clip.clip_id}: no face found")
         if best.missing > self._max_missing:
             raise ClipError(
                 Reason.FACE_LOST,

@@ -43,12 +43,12 @@ class CropBox:
 
 def to_crop(points: NDArray[np.float32], transform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Map source pixels ``[..., 2]`` to crop pixels."""
-    return ((points - transform[1:]) * transform[0]).astype(np.float32)
+    return np.asarray((points - transform[1:]) * transform[0], np.float32)
 
 
 def to_source(points: NDArray[np.float32], transform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Map crop pixels ``[..., 2]`` to source pixels."""
-    return (points / transform[0] + transform[1:]).astype(np.float32)
+    return np.asarray(points / transform[0] + transform[1:], np.float32)
 
 
 def rescale(

@@ -34,9 +34,9 @@ class FaceDetector(Protocol):
 
 
 class DlibDetector:
-    """dlib's frontal detector: histograms of oriented gradients (Dalal and Triggs, 2005; King, 2015).
+    """dlib's frontal detector: histograms of oriented gradients (Dalal and Triggs, 2005).
 
-    Finds faces at least 80 pixels wide.
+    Trained with max-margin object detection (King, 2015). Finds faces at least 80 pixels wide.
 
     Args:
         threshold: lowest score returned. Below 0 it also returns what dlib itself would drop,
@@ -48,7 +48,9 @@ class DlibDetector:
         self._detector: Any = dlib.get_frontal_face_detector()
 
     def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
-        rectangles, scores, _ = self._detector.run(image, 0, self._threshold)
+        # dlib reads freed memory when it is given a view that is not contiguous.
+        whole = np.ascontiguousarray(image)
+        rectangles, scores, _ = self._detector.run(whole, 0, self._threshold)
         found = [
             Detection(
                 np.array(

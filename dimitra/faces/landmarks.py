@@ -40,7 +40,9 @@ class Dlib68:
 
     def measure(self, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
         x0, y0, x1, y1 = (round(float(value)) for value in box)
-        shape = self._predictor(image, dlib.rectangle(x0, y0, x1 - 1, y1 - 1))
+        # dlib reads freed memory when it is given a view that is not contiguous.
+        whole = np.ascontiguousarray(image)
+        shape = self._predictor(whole, dlib.rectangle(x0, y0, x1 - 1, y1 - 1))
         return np.array([(point.x, point.y) for point in shape.parts()], np.float32)
 
 

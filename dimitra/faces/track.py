@@ -235,4 +235,4 @@ def measure_steadily(
     """
     slack = np.array([-1.0, -1.0, 1.0, 1.0], np.float32) * float(box[2] - box[0]) * 0.015
     answers = [landmarker.measure(image, box + step * slack) for step in (-1.0, 0.0, 1.0)]
-    return np.mean(answers, axis=0, dtype=np.float32)
+    return np.asarray(np.mean(answers, axis=0), np.float32)

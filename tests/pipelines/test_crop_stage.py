@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from dimitra.clips import Clip, ClipError, Reason
+from dimitra.faces.crop import to_source
+from dimitra.faces.detector import DlibDetector
+from dimitra.faces.landmarks import face_box
+from dimitra.media.audio import decode_flac, encode_flac
+from dimitra.media.container import probe
+from dimitra.media.video import encode_mp4, read_video
+from dimitra.shards import read_npz
+from pipelines.crop import Cropper
+from pipelines.params import load
+
+FRAMES = 50
+CLIP = Clip(
+    clip_id="flight-astronaut-00001",
+    dataset="flight",
+    identity="astronaut",
+    source_video="portrait",
+    path="astronaut.mp4",
+    audio_path=None,
+    sha256="0" * 64,
+    start_s=0.0,
+    end_s=None,
+    duration_s=2.0,
+    fps=25.0,
+    width=320,
+    height=300,
+    transcript=None,
+    shard=0,
+)
+
+
+def _path(frames: int = FRAMES) -> NDArray[np.int64]:
+    phase = np.linspace(0, 2 * np.pi, frames)
+    return np.stack([60 + 14 * np.sin(phase), 6 + 5 * np.cos(2 * phase)], 1).round().astype(int)
+
+
+def _frames(frames: int = FRAMES) -> list[NDArray[np.uint8]]:
+    photo = data.astronaut()
+    return [photo[y : y + 300, x : x + 320] for x, y in _path(frames)]
+
+
+def _hum(seconds: float) -> NDArray[np.float32]:
+    return (0.2 * np.sin(np.arange(round(seconds * 16_000)) * 0.06)).astype(np.float32)
+
+
+def _write(
+    folder: Path, frames: Sequence[NDArray[np.uint8]], sound: NDArray[np.float32] | None
+) -> None:
+    (folder / "astronaut.mp4").write_bytes(encode_mp4(frames, audio=sound, crf=12))
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> dict[str, Any]:
+    profile = load(Path(__file__).parents[2] / "params.yaml")
+    return {
+        "crop": profile.crop.model_dump(exclude={"deadline_s"}),
+        "limits": profile.limits.model_dump(),
+        "roots": {"flight": str(tmp_path)},
+    }
+
+
+def _refused(params: dict[str, Any], clip: Clip = CLIP) -> ClipError:
+    with pytest.raises(ClipError) as caught:
+        Cropper(params)(clip, {})
+    return caught.value
+
+
+def test_the_parts_keep_their_contract(tmp_path: Path, params: dict[str, Any]) -> None:
+    _write(tmp_path, _frames(), _hum(2.0))
+    parts = Cropper(params)(CLIP, {})
+    assert sorted(parts) == ["flac", "mp4", "track.npz"]
+    info = probe(parts["mp4"], audio=False)
+    assert (info.width, info.height, info.fps, info.audio_codec) == (256, 256, 25.0, None)
+    video, (sound, rate) = read_video(parts["mp4"]), decode_flac(parts["flac"])
+    assert video.shape == (FRAMES, 256, 256, 3)
+    assert (len(sound), rate) == (FRAMES * 640, 16_000)
+    track = read_npz(parts["track.npz"])
+    shapes = {name: (value.shape, value.dtype.str[1:]) for name, value in track.items()}
+    assert shapes == {
+        "boxes": ((FRAMES, 4), "f4"),
+        "landmarks": ((FRAMES, 68, 2), "f4"),
+        "detected": ((FRAMES,), "b1"),
+        "transform": ((3,), "f4"),
+    }
+    assert track["detected"].all()
+    assert DlibDetector().detect(video[20])
+
+
+def test_landmarks_and_boxes_lie_on_the_face_that_moves(
+    tmp_path: Path, params: dict[str, Any]
+) -> None:
+    _write(tmp_path, _frames(), _hum(2.0))
+    track = read_npz(Cropper(params)(CLIP, {})["track.npz"])
+    source = to_source(track["landmarks"], track["transform"])
+    assert np.abs(face_box(source) - track["boxes"]).max() < 12
+    in_photo = source + _path()[:, None, :]
+    assert in_photo.std(axis=0).mean() < 0.8
+    # Pupils of the photograph, read off by eye.
+    eyes = in_photo.mean(axis=0)[[[36, 37, 38, 39, 40, 41], [42, 43, 44, 45, 46, 47]]].mean(axis=1)
+    assert eyes == pytest.approx(np.array([[203.5, 100.8], [246.8, 103.0]]), abs=3)
+
+
+def test_two_runs_give_equal_bytes(tmp_path: Path, params: dict[str, Any]) -> None:
+    _write(tmp_path, _frames(30), _hum(1.2))
+    cropper = Cropper(params)
+    assert cropper(CLIP, {}) == cropper(CLIP, {}) == Cropper(params)(CLIP, {})
+
+
+def test_a_piece_and_its_own_sound_file(tmp_path: Path, params: dict[str, Any]) -> None:
+    _write(tmp_path, _frames(75), None)
+    (tmp_path / "astronaut.flac").write_bytes(encode_flac(_hum(3.0)))
+    clip = replace(CLIP, audio_path="astronaut.flac", start_s=1.0, end_s=2.4)
+    parts = Cropper(params)(clip, {})
+    assert len(read_video(parts["mp4"])) == 35
+    assert np.abs(decode_flac(parts["flac"])[0] - _hum(3.0)[16_000:38_400]).max() < 1e-3
+
+
+@pytest.mark.parametrize(("picture_s", "sound_s"), [(2.0, 1.5), (1.5, 2.0)])
+def test_the_shorter_of_picture_and_sound_decides(
+    tmp_path: Path, params: dict[str, Any], picture_s: float, sound_s: float
+) -> None:
+    _write(tmp_path, _frames(round(picture_s * 25)), _hum(sound_s))
+    parts = Cropper(params)(CLIP, {})
+    count = len(read_video(parts["mp4"]))
+    assert count == pytest.approx(37.5, abs=0.6)
+    assert len(decode_flac(parts["flac"])[0]) == count * 640
+    assert len(read_npz(parts["track.npz"])["landmarks"]) == count
+
+
+def test_silence_is_refused(tmp_path: Path, params: dict[str, Any]) -> None:
+    _write(tmp_path, _frames(), np.zeros(32_000, np.float32))
+    error = _refused(params)
+    assert error.reason is Reason.SILENT_AUDIO
+    assert CLIP.clip_id in error.message
+
+
+def test_no_face_is_refused(tmp_path: Path, params: dict[str, Any]) -> None:
+    _write(tmp_path, [data.astronaut()[300:500, 300:500]] * FRAMES, _hum(2.0))
+    assert _refused(params).reason is Reason.NO_FACE
+
+
+def test_a_face_that_leaves_for_too_long_is_refused(tmp_path: Path, params: dict[str, Any]) -> None:
+    frames = _frames()
+    frames[30:] = [np.full((300, 320, 3), 90, np.uint8)] * (FRAMES - 30)
+    _write(tmp_path, frames, _hum(2.0))
+    error = _refused(params)
+    assert error.reason is Reason.FACE_LOST
+    assert "40%" in error.message
+
+
+def test_a_short_absence_is_marked_and_bridged(tmp_path: Path, params: dict[str, Any]) -> None:
+    frames = _frames()
+    frames[18:23] = [np.full((300, 320, 3), 90, np.uint8)] * 5
+    _write(tmp_path, frames, _hum(2.0))
+    track = read_npz(Cropper(params)(CLIP, {})["track.npz"])
+    assert np.flatnonzero(~track["detected"]).tolist() == [18, 19, 20, 21, 22]
+    steps = np.diff(track["landmarks"][17:24].mean(axis=1), axis=0)
+    assert steps == pytest.approx(np.repeat(steps.mean(axis=0)[None], 6, axis=0), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"path": "gone.mp4"}, Reason.MISSING_FILE),
+        ({"start_s": 1.5}, Reason.TOO_SHORT),
+        ({"audio_path": "astronaut.mp4"}, Reason.NO_AUDIO),
+    ],
+)
+def test_what_the_manifest_promises_but_the_file_lacks(
+    tmp_path: Path, params: dict[str, Any], change: dict[str, Any], reason: Reason
+) -> None:
+    silent = "audio_path" in change
+    _write(tmp_path, _frames(), None if silent else _hum(2.0))
+    assert _refused(params, replace(CLIP, **change)).reason is reason
+
+
+def test_a_small_face_in_a_large_picture_is_sought_at_a_finer_scale(
+    tmp_path: Path, params: dict[str, Any]
+) -> None:
+    frames = []
+    for small in _frames(30):
+        picture = np.full((720, 1280, 3), 60, np.uint8)
+        picture[200:500, 500:820] = small
+        frames.append(picture)
+    _write(tmp_path, frames, _hum(1.2))
+    parts = Cropper(params)(CLIP, {})
+    track = read_npz(parts["track.npz"])
+    assert track["detected"].all()
+    assert 200 < (track["boxes"][:, 1]).mean() < 500
+    assert track["transform"][0] > 0.8
