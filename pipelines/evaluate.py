@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -231,16 +230,21 @@ def make_worker(params: dict[str, Any]) -> Worker:
     return work
 
 
-def read_records(folder: Path) -> dict[str, list[ClipRecord]]:
-    """Records of every finished shard: dataset to its clips, sorted by clip id."""
-    found: dict[str, list[ClipRecord]] = defaultdict(list)
+def read_records(folder: Path, datasets: Iterable[str]) -> dict[str, list[ClipRecord]]:
+    """Records of every finished shard: dataset to its clips, sorted by clip id.
+
+    Args:
+        folder: ``data/evaluation``.
+        datasets: those of the run; one without a test clip gets an empty list.
+    """
+    found: dict[str, list[ClipRecord]] = {dataset: [] for dataset in datasets}
     for shard in list_shards(folder):
         for _, parts in iterate_shard(shard):
             record = ClipRecord.from_json(json.loads(parts["metrics.json"]))
             found[record.dataset].append(record)
     return {
-        dataset: sorted(found[dataset], key=lambda record: record.clip_id)
-        for dataset in sorted(found)
+        dataset: sorted(clips, key=lambda record: record.clip_id)
+        for dataset, clips in sorted(found.items())
     }
 
 
@@ -281,7 +285,7 @@ def main() -> None:
         ),
         params.ray,
     )
-    write_metrics(read_records(OUTPUT), METRIC_FILES)
+    write_metrics(read_records(OUTPUT, params.datasets.sets), METRIC_FILES)
 
 
 def tested_clips() -> list[Clip]:

@@ -158,7 +158,7 @@ def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_pat
     other = json_bytes({**value, "clip_id": "chorus-b", "identity": "id00014"})
     write_shard(tmp_path / "evaluation/00001.tar", {"chorus-b": {"metrics.json": other}})
     write_shard(tmp_path / "evaluation/00003.tar", {"chorus-a": first})
-    records = read_records(tmp_path / "evaluation")
+    records = read_records(tmp_path / "evaluation", ["lecture", "chorus"])
     assert [record.clip_id for record in records["chorus"]] == ["chorus-a", "chorus-b"]
     write_metrics(records, tmp_path / "metrics")
     table = json.loads((tmp_path / "metrics/chorus.json").read_text())
@@ -169,6 +169,10 @@ def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_pat
             assert set(item) == {"value", "n", "dropped", "reason"}
             assert (item["value"] is None) == bool(item["reason"])
     assert table["dimitra_hp"]["f_lmd"] == {"value": 0.0, "n": 2, "dropped": 0, "reason": None}
+    empty = json.loads((tmp_path / "metrics/lecture.json").read_text())
+    nothing = {"value": None, "n": 0, "dropped": 0, "reason": "no test clip"}
+    assert empty["dimitra_hp"]["f_lmd"] == nothing
+    assert pq.read_table(tmp_path / "metrics/clips/lecture.parquet").num_rows == 0
     clips = pq.read_table(tmp_path / "metrics/clips/chorus.parquet").to_pylist()
     assert len(clips) == 2 * len(METHODS)
 
