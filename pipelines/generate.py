@@ -16,9 +16,9 @@ import torch
 from dimitra.clips import Clip
 from dimitra.cmdt.checkpoint import load as load_part
 from dimitra.cmdt.dataset import ShardCorpus
-from dimitra.cmdt.parts import PARTS
 from dimitra.cmdt.recursion import SamplingConfig, generate_motion
 from dimitra.diffusion.samplers import spaced_steps
+from dimitra.morphable.coefficients import PARTS
 from dimitra.shards import Members, list_shards, npz_bytes
 from pipelines.jobs import Job, Unit, Worker, clips_in_shard, input_digest, read_manifest, run
 from pipelines.mainguard import StageError, guarded

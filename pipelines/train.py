@@ -22,7 +22,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dimitra.cmdt import checkpoint
 from dimitra.cmdt.dataset import Corpus, ShardCorpus, Windows
 from dimitra.cmdt.model import CMDT, CMDTConfig
-from dimitra.cmdt.parts import MOUTH_INDICES, PARTS, motion_columns
 from dimitra.cmdt.training import (
     StepRecord,
     TrainingConfig,
@@ -30,6 +29,7 @@ from dimitra.cmdt.training import (
     deterministic,
     train,
 )
+from dimitra.morphable.coefficients import ANGLES, PARTS, Part, part_indices
 from dimitra.seeds import clip_seed
 from dimitra.shards import list_shards, read_sidecar
 from pipelines.checkout import main_checkout
@@ -66,7 +66,7 @@ def normalisation(
     mean = torch.tensor(stats["expression"]["mean"] + stats["pose"]["mean"])
     spread = torch.tensor(stats["expression"]["std"] + stats["pose"]["std"])
     indices = torch.tensor(list(columns))
-    group = torch.bucketize(indices, torch.tensor([63, 66]))
+    group = torch.bucketize(indices, torch.tensor([ANGLES.start - 1, ANGLES.stop - 1]))
     scale = spread[indices]
     for number in sorted(set(group.tolist())):
         inside = group == number
@@ -119,7 +119,7 @@ def tracked(
         yield log
 
 
-def train_part(params: Params, part: str) -> None:
+def train_part(params: Params, part: Part) -> None:
     """Train and save one part.
 
     Raises:
@@ -129,7 +129,7 @@ def train_part(params: Params, part: str) -> None:
     if not shards:
         raise StageError(f"no train shards in {SHARDS}; run `python -m pipelines.shard` first")
     corpus = ShardCorpus(shards)
-    columns = motion_columns(part, MOUTH_INDICES[params.fit.face_model])
+    columns = part_indices(params.fit.face_model)[part]
     section = part_params(params, part)
     config = TrainingConfig(
         steps=section.steps,
@@ -155,7 +155,7 @@ def train_part(params: Params, part: str) -> None:
         params.diffusion.steps,
         params.seed,
     )
-    values = asdict(config) | asdict(model.config) | params.train.model_dump(exclude=set(PARTS))
+    values = asdict(config) | asdict(model.config) | params.train.model_dump(exclude=set[str](PARTS))
     tags = {f"input.{path.name}": read_sidecar(path).sha256 for path in shards}
     bar = Progress(
         TextColumn("{task.description:<12}"),
@@ -180,7 +180,7 @@ def train_part(params: Params, part: str) -> None:
         except TrainingDivergedError as error:
             raise StageError(f"training of {part}: {error}") from error
     trained = checkpoint.TrainedPart(
-        part, columns, params.model.window, params.diffusion.steps, model.cpu()
+        part, tuple(columns), params.model.window, params.diffusion.steps, model.cpu()
     )
     checkpoint.save(MODELS / part, trained, config, params.seed, curve)
     console.print(f"train {part}: {config.steps} steps, last loss {curve[-1].loss:.4f}")

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from dimitra.cmdt.checkpoint import TrainedPart
 from dimitra.cmdt.dataset import gather_conditions
 from dimitra.cmdt.drive import Drive
-from dimitra.cmdt.parts import MOTION_VALUES
 from dimitra.diffusion.samplers import Sampler, sample, spaced_steps
 from dimitra.diffusion.schedule import linear_schedule
+from dimitra.morphable.coefficients import MOTION_SIZE
 from dimitra.seeds import clip_seed
 
 RESET_PARTS = frozenset({"lips"})
@@ -127,12 +127,12 @@ def generate_motion(
         ValueError: the parts do not cover every column exactly once.
     """
     covered = sorted(column for part in parts for column in part.columns)
-    if covered != list(range(MOTION_VALUES)):
+    if covered != list(range(MOTION_SIZE)):
         raise ValueError(
             f"the parts {', '.join(part.part for part in parts)} cover {len(covered)} columns, "
-            f"but each of the {MOTION_VALUES} motion values must be generated once"
+            f"but each of the {MOTION_SIZE} motion values must be generated once"
         )
-    motion = np.empty((drive.frames, MOTION_VALUES), dtype=np.float32)
+    motion = np.empty((drive.frames, MOTION_SIZE), dtype=np.float32)
     for part in parts:
         generated = generate_part(part, drive, first_pose, sampling, clip_id)
         motion[:, list(part.columns)] = generated

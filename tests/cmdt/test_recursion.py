@@ -9,8 +9,8 @@ from torch import Tensor
 from dimitra.cmdt.checkpoint import TrainedPart
 from dimitra.cmdt.conditions import Conditions
 from dimitra.cmdt.model import CMDT
-from dimitra.cmdt.parts import MOUTH_INDICES, PARTS, motion_columns
 from dimitra.cmdt.recursion import SamplingConfig, chunk_bounds, generate_motion, generate_part
+from dimitra.morphable.coefficients import PARTS, Part, part_indices
 from tests.cmdt.corpus import toy_clip, toy_model
 
 SAMPLING = SamplingConfig("ddim", 5, seed=3)
@@ -28,8 +28,8 @@ class Counter(CMDT):
         return encoded + torch.arange(noisy.shape[1])[None, :, None]
 
 
-def part(name: str, frames: int = 10) -> TrainedPart:
-    columns = motion_columns(name, MOUTH_INDICES["open_head"])
+def part(name: Part, frames: int = 10) -> TrainedPart:
+    columns = tuple(part_indices("open_head")[name])
     model = Counter(toy_model(len(columns), frames=frames).config)
     return TrainedPart(name, columns, 1, 500, model)
 

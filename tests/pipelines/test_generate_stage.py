@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from dimitra.cmdt import checkpoint
-from dimitra.cmdt.parts import MOUTH_INDICES, PARTS, motion_columns
 from dimitra.cmdt.training import TrainingConfig
+from dimitra.morphable.coefficients import PARTS, part_indices
 from dimitra.shards import read_npz, read_shard, write_shard
 from pipelines import generate
 from pipelines.mainguard import StageError
@@ -23,7 +23,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     training = TrainingConfig(1, 1e-3, 1.0, 0.9, 6.0, 0.0, 500)
     for part in PARTS:
-        columns = motion_columns(part, MOUTH_INDICES["open_head"])
+        columns = tuple(part_indices("open_head")[part])
         model = toy_model(len(columns), frames=20)
         with torch.no_grad():
             for weight in model.parameters():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dimitra.cmdt import checkpoint
-from dimitra.cmdt.parts import MOUTH_INDICES
+from dimitra.morphable.coefficients import MOUTH
 from dimitra.shards import read_sidecar
 from pipelines import train
 from pipelines.mainguard import StageError
@@ -46,7 +46,7 @@ def test_normalisation_has_a_floor_per_kind_of_value() -> None:
         "expression": {"mean": [0.5] * 64, "std": [2.0] + [0.0] * 63},
         "pose": {"mean": [0.0] * 6, "std": [0.1, 0.1, 0.0, 5.0, 1.0, 0.0]},
     }
-    _, lips = train.normalisation(stats, MOUTH_INDICES["open_head"])
+    _, lips = train.normalisation(stats, MOUTH["open_head"])
     torch.testing.assert_close(lips, torch.tensor([2.0] + [0.1] * 12))
     shift, pose = train.normalisation(stats, range(64, 70))
     torch.testing.assert_close(pose, torch.tensor([0.1, 0.1, 0.005, 5.0, 1.0, 0.25]))
