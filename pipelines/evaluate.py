@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from dimitra.assets import asset_path
 from dimitra.clips import Clip, ClipError, Reason
-from dimitra.cmdt.parts import MOUTH_INDICES
 from dimitra.faces.detector import DlibDetector
 from dimitra.faces.landmarks import Dlib68
 from dimitra.media.video import iterate_frames, to_rgb
@@ -24,6 +23,7 @@ from dimitra.metrics.definitions import METHODS
 from dimitra.metrics.landmarks_distance import LANDMARKS, LandmarkTrack, landmark_distance
 from dimitra.metrics.records import CLIP_TABLE_SCHEMA, ClipRecord, clip_rows, tabulate
 from dimitra.metrics.summary import ClipValue
+from dimitra.morphable.coefficients import MOUTH
 from dimitra.shards import Members, iterate_shard, json_bytes, list_shards, read_npz, write_atomic
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
@@ -271,7 +271,7 @@ def main() -> None:
             worker="pipelines.evaluate:make_worker",
             params={
                 **params.evaluate.model_dump(exclude={"deadline_s"}),
-                "mouth": list(MOUTH_INDICES[params.fit.face_model]),
+                "mouth": list(MOUTH[params.fit.face_model]),
                 "train_mean": stats["expression"]["mean"] if stats["clips"] else None,
             },
             units=units_of(clips, [VIDEOS, CROPS, MOTION, GENERATED]),
