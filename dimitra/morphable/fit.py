@@ -41,6 +41,8 @@ FRAME = 70
 ANGLE_STD = 0.5
 TRANSLATION_STD = (0.5, 0.5, 1.0)
 """Weak priors on pose: radians, decimetres."""
+STEP_TOLERANCE = 2e-3
+"""A step that changes no unknown by more ends the iterations (deviations, radians, decimetres)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class FitSettings:
         translation_change: the same for translations, decimetres.
     """
 
-    iterations: int = 12
+    iterations: int = 4
     smoothness: float = 1.0
     prior: float = 1.0
     noise_px: float = 1.0
@@ -404,7 +406,7 @@ def _fit_frames(
         gradient = gradient + smooth * _second_difference_operator(state)
         step = _conjugate_gradients(hessian, smooth, diagonal, -gradient)
         state = state + step
-        if float(step.abs().max()) < 1e-4:
+        if float(step.abs().max()) < STEP_TOLERANCE:
             break
     return state
 
@@ -424,14 +426,16 @@ def _conjugate_gradients(
     smooth: Float[Tensor, "70"],
     diagonal: Float[Tensor, "frames 70"],
     right: Float[Tensor, "frames 70"],
-    steps: int = 30,
-    tolerance: float = 1e-4,
+    steps: int = 20,
+    tolerance: float = 1e-2,
 ) -> Float[Tensor, "frames 70"]:
     """Solve ``(hessian + smooth D'D) x = right``, preconditioned frame by frame."""
-    factor = torch.linalg.cholesky(hessian + torch.diag_embed(diagonal))
+    inverse = torch.cholesky_inverse(
+        torch.linalg.cholesky(hessian + torch.diag_embed(diagonal))
+    )
 
     def precondition(vector: Tensor) -> Tensor:
-        return torch.cholesky_solve(vector[..., None], factor)[..., 0]
+        return (inverse @ vector[..., None])[..., 0]
 
     x = torch.zeros_like(right)
     left = right.clone()
