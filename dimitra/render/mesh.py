@@ -140,7 +140,7 @@ def _draw(
     nodes[:, :2] = grid.nodes + grid.displace(pulled)
     rasterize(nodes, grid.triangles, size, size, out=warped)
     under = interpolate(warped, grid.triangles, grid.nodes)
-    rasterize(magnify(placed.projected[t]), head.triangles, 2 * size, 2 * size, out=drawn)
+    rasterize(magnify(placed.projected[t]), head.triangles, 2 * size, 2 * size, cull=-1, out=drawn)
     attributes = portrait.attributes.copy()
     attributes[:, FILL] = _fill(head, portrait, placed.vertices[t])
     colours = (portrait.colours * _shade(head, placed.posed[t])).astype(np.float32)

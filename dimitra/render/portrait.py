@@ -25,7 +25,7 @@ from dimitra.render.composite import (
     TWIN_TRUST,
     TWIN_X,
     TWIN_Y,
-    Pictures,
+    pack_pictures,
 )
 from dimitra.render.head import (
     Floats,
@@ -62,8 +62,8 @@ HALO_REACH = 0.55
 HALO_WEIGHT = 0.25
 """Trust in the rigid motion of the hair beside 1 for skin."""
 HANDLES_PER_CELL = 2
-FEW_EYE_PIXELS = 12
-"""With fewer eye pixels than this the photo shows closed eyes."""
+FEW_PIXELS = 12
+"""With fewer pixels of eyes, or of an open mouth, the photo shows them closed."""
 FULL_LIGHT = 190.0
 """Mean of the brighter half of the face, 0..255, at which teeth are as bright as in full light."""
 
@@ -74,7 +74,7 @@ class Portrait:
 
     Attributes:
         size: side of the photo, pixels.
-        pictures: the photo and its continuations.
+        pictures: the photo and its continuations, packed as ``compose`` reads them.
         attributes: [V, 7] float32, columns of ``compose`` with ``FILL`` zero.
         colours: [V, 3] float32, interior colours in the photo's light.
         grid: warp of the picture around the head.
@@ -87,7 +87,7 @@ class Portrait:
     """
 
     size: int
-    pictures: Pictures
+    pictures: NDArray[np.float32]
     attributes: NDArray[np.float32]
     colours: NDArray[np.float32]
     grid: WarpGrid
@@ -138,18 +138,19 @@ def _coverage(raster: Raster, chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
     return reduce_image(seen[..., None].astype(np.float32))[..., 0]
 
 
-def _continued(photo: NDArray[np.float32], head: Head, raster: Raster) -> Pictures:
-    """The photo with eyes and mouth covered by skin, and with eyeballs only."""
+def _continued(photo: NDArray[np.float32], head: Head, raster: Raster) -> NDArray[np.float32]:
+    """The packed pictures of ``compose``."""
     eye = _coverage(raster, head.layer == EYE)
     opening = _coverage(raster, head.layer == INTERIOR)
     reach = max(1, round(photo.shape[0] / 128))
     disc = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= reach
-    hidden = binary_dilation((eye > 0.0) | (opening > 0.0), disc)
-    skin = fill_unknown(photo, ~hidden)
-    sure = binary_erosion(eye > 0.99)
-    if sure.sum() < FEW_EYE_PIXELS:
-        return Pictures(photo, skin, skin)
-    return Pictures(photo, skin, fill_unknown(photo, sure))
+    skin = fill_unknown(photo, ~binary_dilation((eye > 0.0) | (opening > 0.0), disc))
+    pictures = [photo, skin]
+    for cover in (eye, opening):
+        sure = binary_erosion(cover > 0.99)
+        enough = sure.sum() >= FEW_PIXELS
+        pictures.append(fill_unknown(photo, sure) if enough else skin)
+    return pack_pictures(pictures)
 
 
 def _halo(
