@@ -75,9 +75,9 @@ def _data_files(tree: ast.Module, path: Path) -> Iterator[Path]:
 
 
 @functools.cache
-def _edges(path: Path) -> tuple[frozenset[str], frozenset[Path]]:
+def _edges(path: Path, text: str) -> tuple[frozenset[str], frozenset[Path]]:
     """Modules of the repository that a file imports, and the data files that it declares."""
-    tree = ast.parse(path.read_text(), str(path))
+    tree = ast.parse(text, str(path))
     modules = {name for name in _imports(tree, path) if _ours(name)}
     return frozenset(modules), frozenset(_data_files(tree, path))
 
@@ -111,7 +111,7 @@ def closure(module: str, root: Path = ROOT) -> tuple[Path, ...]:
         path = _locate(name, root)
         if path is None:  # an attribute of a module, not a module
             continue
-        modules, data = _edges(path)
+        modules, data = _edges(path, path.read_text())
         found.add(path)
         found.update(data)
         todo.extend(parent for other in modules for parent in _with_parents(other))
@@ -177,7 +177,7 @@ def differences(text: str, root: Path = ROOT) -> list[str]:
         needed = {path.as_posix() for path in closure(stage_module(body["cmd"]), root)}
         wrong += [f"{name}: {path} is missing from deps" for path in sorted(needed - listed)]
         wrong += [
-            f"{name}: {path} is in deps but never imported" for path in sorted(listed - needed)
+            f"{name}: {path} is in deps, but not imported" for path in sorted(listed - needed)
         ]
     return wrong
 

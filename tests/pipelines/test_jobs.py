@@ -1,10 +1,12 @@
 """The shard-job runtime on a real Ray with two workers."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 
 from dimitra.clips import Clip, Reason
 from dimitra.shards import list_shards, read_shard, read_sidecar, write_shard
@@ -37,6 +39,14 @@ def clip(number: int, shard: int) -> Clip:
 
 
 CLIPS = [clip(number, number % 3) for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Address of a Ray with two processors, shared by the tests to save its start."""
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 3})
+    yield nodes.address
+    nodes.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +96,9 @@ def test_an_unfinished_stage_is_named(place: Path) -> None:
         units_of(CLIPS, [place / "source"])
 
 
-def test_every_fault_costs_its_clip_alone_and_workers_do_not_change_bytes(place: Path) -> None:
+def test_every_fault_costs_its_clip_alone_and_workers_do_not_change_bytes(
+    place: Path, cluster: str
+) -> None:
     faults = {
         "toy-001": "clip_error",
         "toy-002": "raise",
@@ -94,7 +106,7 @@ def test_every_fault_costs_its_clip_alone_and_workers_do_not_change_bytes(place:
         "toy-004": "hang",
     }
     two = job(place, faults, deadline_s=2.0)
-    balance = run(two, RayParams(workers=2))
+    balance = run(two, RayParams(address=cluster, workers=2))
     assert (balance.clips_in, balance.clips_out, balance.quarantined) == (12, 8, 4)
     rows = {row.clip_id: row for row in read_quarantine(two.output)}
     assert {name: row.reason for name, row in rows.items()} == {
@@ -112,20 +124,20 @@ def test_every_fault_costs_its_clip_alone_and_workers_do_not_change_bytes(place:
     assert shard["toy-006"] == {"reversed.txt": b"600-yot fo txet", "threads.txt": b"1"}
 
     one = replace(two, output=place / "one")
-    run(one, RayParams(workers=1))
+    run(one, RayParams(address=cluster, workers=1))
     assert folder_bytes(one.output) == folder_bytes(two.output)
     assert not list((place / "cache" / "partial").iterdir())
 
 
 def test_finished_shards_come_back_and_changes_redo_what_depends_on_them(
-    place: Path, capfd: pytest.CaptureFixture[str]
+    place: Path, cluster: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     first = job(place)
-    run(first, RayParams(workers=2))
+    run(first, RayParams(address=cluster, workers=2))
     before = folder_bytes(first.output)
     stale = first.output / "00099.tar"
     write_shard(stale, {})
-    run(first, RayParams(workers=2))
+    run(first, RayParams(address=cluster, workers=2))
     assert "3 of 3 shards from the cache" in capfd.readouterr().err
     assert folder_bytes(first.output) == before
     for path in list_shards(first.output):
@@ -134,7 +146,7 @@ def test_finished_shards_come_back_and_changes_redo_what_depends_on_them(
     # One input shard changes: one key changes.
     write_shard(place / "source" / "00001.tar", {"toy-001": {"txt": b"abc"}})
     second = job(place)
-    run(second, RayParams(workers=1))
+    run(second, RayParams(address=cluster, workers=1))
     assert "2 of 3 shards from the cache" in capfd.readouterr().err
     assert read_shard(second.output / "00001.tar")["toy-001"]["reversed.txt"] == b"cba"
 
@@ -142,7 +154,7 @@ def test_finished_shards_come_back_and_changes_redo_what_depends_on_them(
     key = keys_of(second)["00002"]
     damaged = place / "cache" / "work" / key[:2] / key / "00002.tar"
     damaged.write_bytes(b"x" * damaged.stat().st_size)
-    run(second, RayParams(workers=1))
+    run(second, RayParams(address=cluster, workers=1))
     assert "2 of 3 shards from the cache" in capfd.readouterr().err
     assert (
         read_sidecar(second.output / "00002.tar").sha256
@@ -168,26 +180,26 @@ def test_the_key_covers_what_the_bytes_depend_on(place: Path) -> None:
     assert not set(keys_of(replace(base, units=shorter)).values()) & set(keys.values())
 
 
-def test_the_budget_and_faults_of_the_machine_stop_the_stage(place: Path) -> None:
+def test_the_budget_and_faults_of_the_machine_stop_the_stage(place: Path, cluster: str) -> None:
     poor = job(place, {"toy-001": "clip_error"}, budget=0.05)
     with pytest.raises(
         BudgetError, match=r"8.3% of the clips, but budgets.toy allows 5.0%"
     ) as info:
-        run(poor, RayParams(workers=2))
+        run(poor, RayParams(address=cluster, workers=2))
     assert "no_face" in str(info.value)
     assert "toy-001: 0 of 100 frames" in str(info.value)
     assert read_quarantine(poor.output)[0].clip_id == "toy-001"
 
     full = job(place, {"toy-005": "disk"})
     with pytest.raises(OSError, match="No space left"):
-        run(full, RayParams(workers=1))
+        run(full, RayParams(address=cluster, workers=1))
     assert not (full.output / "balance.json").exists()
     assert not [path for path in full.output.iterdir() if path.name.startswith(".")]
 
 
-def test_a_worker_that_cannot_load_stops_the_stage(place: Path) -> None:
+def test_a_worker_that_cannot_load_stops_the_stage(place: Path, cluster: str) -> None:
     with pytest.raises(RuntimeError, match="these weights cannot be loaded"):
-        run(job(place, params={"refuse": True}), RayParams(workers=1))
+        run(job(place, params={"refuse": True}), RayParams(address=cluster, workers=1))
 
 
 def test_two_units_of_one_name_are_refused(place: Path) -> None:

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from dimitra.clips import Reason
+from dimitra.datasets.hdtf import identity_of, read
+from dimitra.datasets.listing import LayoutError
+
+
+def make(root: Path) -> None:
+    (root / "videos").mkdir(parents=True)
+    (root / "transcripts").mkdir()
+    for name in ("RD_Radio1_000.mp4", "WRA_JohnDoe0_000.mp4", "WRA_JohnDoe1_000.mp4"):
+        (root / "videos" / name).touch()
+    (root / "transcripts" / "RD_Radio1_000.txt").write_text("Good\nevening.\n")
+    (root / "RD_annotion_time.txt").write_text("Radio1.mp4 00:10-00:20 00:30-00:50\n\n")
+    (root / "WRA_annotion_time.txt").write_text("JohnDoe0 00:10-00:20\n")
+
+
+def test_identities_transcripts_and_promised_clips(tmp_path: Path) -> None:
+    make(tmp_path)
+    found = read(tmp_path, "hdtf")
+    assert [(clip.clip_id, clip.identity, clip.source_video) for clip in found.clips] == [
+        ("hdtf-rd_radio1_000", "RD_Radio1", "RD_Radio1"),
+        ("hdtf-wra_johndoe0_000", "WRA_JohnDoe", "WRA_JohnDoe0"),
+        ("hdtf-wra_johndoe1_000", "WRA_JohnDoe", "WRA_JohnDoe1"),
+    ]
+    assert [clip.transcript for clip in found.clips] == ["Good evening.", None, None]
+    (bad,) = found.bad
+    assert bad.reason == Reason.MISSING_FILE
+    assert bad.message == ("RD_annotion_time.txt promises videos/Radio1_1.mp4, which is not there")
+
+
+def test_identity_drops_the_number_of_politicians_alone() -> None:
+    assert identity_of("WDA_BenCardin1") == "WDA_BenCardin"
+    assert identity_of("RD_Radio10") == "RD_Radio10"
+    assert identity_of("Avery") == "Avery"
+
+
+def test_an_ill_formed_list_is_named_with_its_line(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "RD_annotion_time.txt").write_text("Radio1.mp4 00:10-00:20\nRadio2.mp4\n")
+    with pytest.raises(LayoutError, match=r"RD_annotion_time\.txt:2"):
+        read(tmp_path, "hdtf")

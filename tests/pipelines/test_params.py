@@ -1,0 +1,62 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.closure import ROOT
+from pipelines.params import ParamsError, load, parse
+
+SAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "sample.yaml").read_text())
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    values = copy.deepcopy(SAMPLE)
+    section = values
+    *parents, last = path.split(".")
+    for name in parents:
+        section = section[name]
+    section[last] = value
+    return values
+
+
+def test_every_profile_is_valid() -> None:
+    for path in sorted((ROOT / "conf").glob("*.yaml")):
+        assert load(path).profile == path.stem
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("crop.sise", 256, ["crop.sise", "unknown key"]),
+        ("colour", "red", ["colour", "unknown key"]),
+        ("crop.size", 32, ["crop.size", "32", "greater than or equal to 64"]),
+        ("crop.fps", 30, ["crop.fps", "30", "25"]),
+        ("budgets.crop", 1.5, ["budgets.crop", "1.5", "less than or equal to 1"]),
+        ("train.lips.steps", 0, ["train.lips.steps", "0", "greater than or equal to 1"]),
+        ("shards.count", "many", ["shards.count", "many", "integer"]),
+        ("datasets.sets.chorus.layout", "ava", ["chorus.layout", "ava", "voxceleb2"]),
+    ],
+)
+def test_a_bad_value_is_named_with_its_key_and_range(
+    path: str, value: Any, parts: list[str]
+) -> None:
+    with pytest.raises(ParamsError) as info:
+        parse(changed(path, value))
+    for part in parts:
+        assert part in str(info.value)
+
+
+def test_all_faults_are_listed_at_once_with_the_file(tmp_path: Path) -> None:
+    values = changed("crop.size", 32)
+    values["unheard"] = 1
+    del values["seed"]
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(ParamsError) as info:
+        load(file)
+    message = str(info.value)
+    assert str(file) in message
+    assert len(message.splitlines()) == 4
+    assert "seed: missing" in message
