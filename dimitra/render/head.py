@@ -68,6 +68,8 @@ class Head:
         lids: [2, V] 1 on the lids of the right and the left eye, falling to 0.
         lips: [V] 1 on the lips, falling to 0.
         skull: [V] 1 on the head, falling to 0 on the neck.
+        teeth: [V] 1 on the teeth.
+        upper_teeth: [V] 1 on the upper teeth.
     """
 
     model: FaceModel
@@ -81,6 +83,8 @@ class Head:
     lids: Floats
     lips: Floats
     skull: Floats
+    teeth: Floats
+    upper_teeth: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +182,8 @@ def prepare_head(model: FaceModel) -> Head:
         lids=np.stack([_near(mean, landmarks[list(ring)], LID_REACH) for ring in LID_RING]),
         lips=_near(mean, landmarks[list(LIPS)], LIP_REACH),
         skull=skull,
+        teeth=model.part("upper_teeth", "lower_teeth").numpy().astype(np.float64),
+        upper_teeth=model.part("upper_teeth").numpy().astype(np.float64),
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
 from dimitra.morphable.model import FaceModel
-from dimitra.render.composite import EYE, FILL, compose
+from dimitra.render.composite import EYE, FILL, INTERIOR, compose
 from dimitra.render.head import (
     Floats,
     Head,
@@ -33,10 +33,15 @@ MOTION = 70
 """Values of a frame's motion: expression 64, angles 3, translations 3."""
 BLOCK = 32
 """Frames posed at once."""
-DEPTH_OF_SHADE = 0.22
-"""Depth behind the lips (decimetres) at which the mouth is darker by a factor e."""
+DEPTH_OF_SHADE, DEPTH_OF_TEETH = 0.25, 0.6
+"""Depth behind the lips (decimetres) at which mouth and teeth are darker by a factor e."""
+LIT, UNLIT = (0.02, 0.16), 0.45
+"""Opening of the lips (decimetres) from which light enters, and at which all of it does; the
+share of light that reaches the mouth through closed lips."""
 CLOSING = (0.15, 0.6)
 """Share by which lids or lips have closed at which skin starts to cover, and covers all."""
+WIDENING = (0.02, 0.10)
+"""Opening beyond the photo's (decimetres) at which its mouth starts to fade, and is gone."""
 
 
 class MeshRenderer:
@@ -143,26 +148,37 @@ def _draw(
     rasterize(magnify(placed.projected[t]), head.triangles, 2 * size, 2 * size, cull=-1, out=drawn)
     attributes = portrait.attributes.copy()
     attributes[:, FILL] = _fill(head, portrait, placed.vertices[t])
-    colours = (portrait.colours * _shade(head, placed.posed[t])).astype(np.float32)
+    colours = (portrait.colours * _shade(head, placed, t)).astype(np.float32)
     return compose(drawn, head.triangles, head.layer, attributes, colours, under, portrait.pictures)
 
 
 def _fill(head: Head, portrait: Portrait, vertices: NDArray[np.float32]) -> Floats:
-    """Share of the continued picture at every vertex, [V]: what the photo does not show."""
-    lids = lid_opening(vertices, head.landmarks)
-    closed = (portrait.lids - lids) / np.maximum(portrait.lids, 0.05)
+    """Share of its layer's own picture at every vertex, [V]: where the photo does not serve.
+
+    Skin takes it where lids or lips close over what the photo shows there; eyeballs where lids
+    open wider than in the photo; the mouth's inside where the photo shows one that is as wide.
+    """
+    opening = lip_opening(vertices, head.landmarks)
+    closed = (portrait.lids - lid_opening(vertices, head.landmarks)) / np.maximum(
+        portrait.lids, 0.05
+    )
     fill = np.maximum(*(smoothstep(closed[eye], *CLOSING) * head.lids[eye] for eye in (0, 1)))
-    if portrait.lips > 0.0:
-        shut = (portrait.lips - lip_opening(vertices, head.landmarks)) / max(portrait.lips, 0.05)
-        fill = np.maximum(fill, smoothstep(shut, *CLOSING) * head.lips)
-    opened = smoothstep(-closed, 0.02, 0.15)
     eye = head.vertex_layer == EYE
+    opened = smoothstep(-closed, 0.02, 0.15)
+    if portrait.mouth_seen:
+        shut = 1.0 - opening / max(portrait.lips, 0.02)
+        fill = np.maximum(fill, smoothstep(shut, *CLOSING) * head.lips)
+        interior = head.vertex_layer == INTERIOR
+        beyond = float(smoothstep(opening - portrait.lips, *WIDENING))
+        fill[interior] = np.maximum(1.0 - beyond, portrait.teeth_seen * head.upper_teeth[interior])
     fill[eye] = np.where(head.mean[eye, 0] < 0, opened[0], opened[1])
     return np.asarray(fill)
 
 
-def _shade(head: Head, posed: NDArray[np.float32]) -> Floats:
-    """Darkening [V, 1] of the mouth's interior by its depth behind the lips."""
-    lips = posed[head.landmarks[48:60], 2].mean()
-    depth = np.maximum(lips - posed[:, 2], 0.0)
-    return np.asarray(np.exp(-depth / DEPTH_OF_SHADE)[:, None], np.float64)
+def _shade(head: Head, placed: Placed, t: int) -> Floats:
+    """Darkening [V, 1] of the mouth's inside: by its depth behind the lips, and where they part."""
+    posed = placed.posed[t]
+    depth = np.maximum(posed[head.landmarks[48:60], 2].mean() - posed[:, 2], 0.0)
+    reach = np.where(head.teeth > 0, DEPTH_OF_TEETH, DEPTH_OF_SHADE)
+    light = smoothstep(lip_opening(placed.vertices[t], head.landmarks), *LIT)
+    return np.asarray((UNLIT + (1.0 - UNLIT) * light) * np.exp(-depth / reach)[:, None])

@@ -64,6 +64,8 @@ HALO_WEIGHT = 0.25
 HANDLES_PER_CELL = 2
 FEW_PIXELS = 12
 """With fewer pixels of eyes, or of an open mouth, the photo shows them closed."""
+BRIGHT_TEETH = 0.6
+"""Brightness of an open mouth beside that of the skin above which it shows teeth."""
 FULL_LIGHT = 190.0
 """Mean of the brighter half of the face, 0..255, at which teeth are as bright as in full light."""
 
@@ -84,6 +86,8 @@ class Portrait:
         crop: [3], Deng's alignment.
         lids: [2] opening of the lids in the photo.
         lips: opening of the lips in the photo, decimetres.
+        mouth_seen: whether the photo shows enough of the mouth's inside to use it.
+        teeth_seen: 1 where what it shows is as bright as teeth are, 0 where it is dark.
     """
 
     size: int
@@ -97,6 +101,8 @@ class Portrait:
     crop: NDArray[np.float32]
     lids: Floats
     lips: float
+    mouth_seen: bool
+    teeth_seen: float
 
 
 def _neighbour_mean(head: Head) -> Any:
@@ -138,19 +144,23 @@ def _coverage(raster: Raster, chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
     return reduce_image(seen[..., None].astype(np.float32))[..., 0]
 
 
-def _continued(photo: NDArray[np.float32], head: Head, raster: Raster) -> NDArray[np.float32]:
-    """The packed pictures of ``compose``."""
-    eye = _coverage(raster, head.layer == EYE)
-    opening = _coverage(raster, head.layer == INTERIOR)
+def _continued(
+    photo: NDArray[np.float32], eye: NDArray[np.float32], opening: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The packed pictures of ``compose``, from the cover [S, S] of eyeballs and open mouth."""
     reach = max(1, round(photo.shape[0] / 128))
     disc = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= reach
     skin = fill_unknown(photo, ~binary_dilation((eye > 0.0) | (opening > 0.0), disc))
     pictures = [photo, skin]
     for cover in (eye, opening):
-        sure = binary_erosion(cover > 0.99)
-        enough = sure.sum() >= FEW_PIXELS
-        pictures.append(fill_unknown(photo, sure) if enough else skin)
+        sure = _surely(cover)
+        pictures.append(fill_unknown(photo, sure) if sure.sum() >= FEW_PIXELS else skin)
     return pack_pictures(pictures)
+
+
+def _surely(cover: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Pixels [S, S] that a cover holds wholly, with their neighbours."""
+    return np.asarray(binary_erosion(cover > 0.99))
 
 
 def _halo(
@@ -200,16 +210,15 @@ def _thin(projected: Floats, trust: Floats, size: int, cells: int = 32) -> NDArr
     return np.array(sorted(kept), np.int64)
 
 
-def _light(photo: NDArray[np.float32], head: Head, raster: Raster) -> NDArray[np.float32]:
-    """Gain [3] of interior colours: as bright as the face, half as tinted as its light."""
-    face = np.isin(head.triangles[:, 0], np.flatnonzero(head.lips + head.lids.sum(axis=0) > 0.1))
-    seen = _coverage(raster, face & (head.layer == SKIN)) > 0.5
+def _brightness(photo: NDArray[np.float32], head: Head, raster: Raster) -> float:
+    """Mean of the brighter half of the skin around eyes and mouth, 0..255."""
+    near = head.lips + head.lids.sum(axis=0) > 0.1
+    chosen = near[head.triangles[:, 0]] & (head.layer == SKIN)
+    seen = _coverage(raster, chosen) > 0.5
     if not seen.any():
-        return np.ones(3, np.float32)
-    pixels = photo[seen]
-    grey = pixels.mean(axis=1)
-    bright = pixels[grey >= np.median(grey)].mean(axis=0)
-    return np.full(3, np.clip(bright.mean() / FULL_LIGHT, 0.15, 1.1), np.float32)
+        return FULL_LIGHT
+    grey = photo[seen].mean(axis=1)
+    return float(grey[grey >= np.median(grey)].mean())
 
 
 def prepare_portrait(
@@ -239,6 +248,10 @@ def prepare_portrait(
     projected = np.asarray(placed.projected[0], np.float64)
     raster = rasterize(magnify(projected), head.triangles, 2 * size, 2 * size)
     image = photo.astype(np.float32)
+    light = _brightness(image, head, raster)
+    eye = _coverage(raster, head.layer == EYE)
+    opening = _coverage(raster, head.layer == INTERIOR)
+    inside = image[_surely(opening)]
     trust = _trust(head, projected, posed, raster, size)
 
     attributes = np.zeros((len(posed), 7), np.float32)
@@ -258,9 +271,9 @@ def prepare_portrait(
     grid = warp_grid(size, size, rest, np.concatenate([pulling[handles], around_trust]))
     return Portrait(
         size=size,
-        pictures=_continued(image, head, raster),
+        pictures=_continued(image, eye, opening),
         attributes=attributes,
-        colours=head.colours * _light(image, head, raster),
+        colours=head.colours * np.float32(np.clip(light / FULL_LIGHT, 0.15, 1.1)),
         grid=grid,
         handles=handles,
         halo=halo,
@@ -268,4 +281,6 @@ def prepare_portrait(
         crop=crop,
         lids=lid_opening(placed.vertices[0], head.landmarks),
         lips=lip_opening(placed.vertices[0], head.landmarks),
+        mouth_seen=len(inside) >= FEW_PIXELS,
+        teeth_seen=float(len(inside) > 0 and inside.mean() > BRIGHT_TEETH * light),
     )
