@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 _TRANSITION_IDS = 2 * PDFS
 """Each state has a loop and a way out."""
 
-_VARIANCE_FLOOR = 0.01
+_VARIANCE_FLOOR = 0.1
 _SMALLEST_COUNT = 20.0
 _SPLIT_POWER = 0.25
 _PERTURBATION = 0.1
-_EDGE_QUANTILE = 0.15
+_EDGE_LEVEL = 0.3
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def _flat_path(utterance: Utterance) -> NDArray[np.int32] | None:
     if frames < states + 2 * STATES:
         return None
     energy = utterance.features[:, 0]
-    low, high = np.quantile(energy, [0.02, 0.9])
-    loud = np.flatnonzero(energy > low + _EDGE_QUANTILE * (high - low))
+    low, high = np.quantile(energy, [0.1, 0.9])
+    loud = np.flatnonzero(energy > low + _EDGE_LEVEL * (high - low))
     first = int(np.clip(loud[0] if len(loud) else 0, STATES, frames - states - STATES))
     last = int(np.clip(loud[-1] + 1 if len(loud) else frames, first + states, frames - STATES))
     pieces = (
@@ -158,9 +158,11 @@ def _estimate(
     return updated, counts
 
 
-def _shares_of_states(occupancy: NDArray[np.float64], total: int) -> NDArray[np.int64]:
+def _grown(
+    components: NDArray[np.int64], occupancy: NDArray[np.float64], total: int
+) -> NDArray[np.int64]:
     """Components of each state: one more where ``occupancy ** 0.25 / components`` is largest."""
-    components = np.ones(PDFS, dtype=np.int64)
+    components = components.copy()
     power = occupancy**_SPLIT_POWER
     while components.sum() < total:
         room = occupancy / (components + 1) >= _SMALLEST_COUNT
@@ -180,7 +182,7 @@ def _split(
     """
     generator = np.random.default_rng(list(seed))
     occupancy = np.add.reduceat(counts, mixtures.offsets[:-1])
-    wanted = _shares_of_states(occupancy, total)
+    wanted = _grown(np.diff(mixtures.offsets).astype(np.int64), occupancy, total)
     weights: list[NDArray[np.float32]] = []
     means: list[NDArray[np.float32]] = []
     variances: list[NDArray[np.float32]] = []

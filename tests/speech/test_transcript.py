@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dimitra.assets import asset_path
+from dimitra.clips import ClipError, Reason
+from dimitra.speech.transcript import Transcript, WhisperRecogniser, Word, dataset_transcript
+from tests.speech.signals import RATE_HZ, boats
+
+
+@pytest.fixture(scope="module")
+def whisper() -> WhisperRecogniser:
+    return WhisperRecogniser(asset_path("whisper_tiny_en"), "en", 1)
+
+
+def test_whisper_writes_down_the_sentence(whisper: WhisperRecogniser) -> None:
+    sentence = boats()
+    heard = whisper.transcribe(sentence.samples)
+    assert heard.text == sentence.text
+    assert heard.source == "asr"
+    assert [word.word for word in heard.words] == sentence.text.split()
+    times = [time for word in heard.words for time in (word.start_s, word.end_s)]
+    assert times == sorted(times)
+    assert 0 <= times[0] < times[-1] <= len(sentence.samples) / RATE_HZ
+    assert whisper.transcribe(sentence.samples).to_bytes() == heard.to_bytes()
+
+
+@pytest.mark.parametrize("level", [0.0, 0.01])
+def test_no_speech_is_no_transcript(whisper: WhisperRecogniser, level: float) -> None:
+    noise = np.random.default_rng(0).normal(size=3 * RATE_HZ) * level
+    with pytest.raises(ClipError) as caught:
+        whisper.transcribe(noise.astype(np.float32))
+    assert caught.value.reason is Reason.NO_TRANSCRIPT
+
+
+def test_an_incomplete_model_never_goes_to_the_network(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"model\.bin"):
+        WhisperRecogniser(tmp_path, "en", 1)
+
+
+def test_dataset_text_is_kept() -> None:
+    transcript = dataset_transcript(" It cost\n $5. ", "en")
+    assert transcript == Transcript("It cost $5.", "en", "dataset")
+
+
+@pytest.mark.parametrize("text", ["", "  ", "... — !"])
+def test_dataset_text_without_words_is_no_transcript(text: str) -> None:
+    with pytest.raises(ClipError) as caught:
+        dataset_transcript(text, "en")
+    assert caught.value.reason is Reason.NO_TRANSCRIPT
+
+
+def test_bytes_round_trip() -> None:
+    transcript = Transcript("naïve “word”", "en", "asr", (Word("naïve", 0.1, 0.52),))
+    assert Transcript.from_bytes(transcript.to_bytes()) == transcript
+    with pytest.raises(ValueError, match="keys"):
+        Transcript.from_bytes(b'{"text": "a"}')
