@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dimitra.speech.lexicon import Lexicon, english
 from dimitra.speech.transcript import Transcript
 from dimitra.speech.words import spoken_words
 from pipelines.jobs import Unit, read_manifest, units_of
+from pipelines.mainguard import StageError, guarded
 from pipelines.params import load
 from pipelines.progress import console, progress_bar
 from pipelines.workers import join
@@ -81,7 +83,7 @@ def main() -> None:
     """Run the stage with `params.yaml`.
 
     Raises:
-        ValueError: the split has no training clip with a transcript.
+        StageError: the split has no training clip with a transcript.
     """
     params = load()
     section = params.align_train
@@ -89,7 +91,7 @@ def main() -> None:
     training = train_ids()
     clips = [clip for unit in units for clip in unit.clips if clip.clip_id in training]
     if not clips:
-        raise ValueError(f"{SPLIT} names no training clip that has a crop and a transcript")
+        raise StageError(f"{SPLIT} names no training clip that has a crop and a transcript")
     wanted = choose(clips, section.max_hours)
     with progress_bar("align_train", len(wanted)) as bar:
         items: list[Utterance] = []
@@ -109,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from dimitra.media.container import MediaLimits, frame_count, probe
 from dimitra.media.video import SCALING, encode_mp4, iterate_frames, scaler, to_rgb
 from dimitra.shards import Members, npz_bytes
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.mainguard import guarded
 from pipelines.params import load
 
 SEARCH_SIDES_PX = (320, 640, 1280)
@@ -234,4 +236,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

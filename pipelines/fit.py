@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from dimitra.morphable import open_head
 from dimitra.morphable.fit import FitSettings, fit_clip
 from dimitra.shards import Members, npz_bytes, read_npz
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.mainguard import guarded
 from pipelines.params import load
 
 
@@ -93,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

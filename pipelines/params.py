@@ -1,4 +1,4 @@
-"""The schema of ``params.yaml``: unknown keys and out-of-range values stop a run before any work."""
+"""The schema of ``params.yaml``: unknown keys and bad values stop a run before any work."""
 
 from __future__ import annotations
 

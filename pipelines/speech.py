@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dimitra.speech.textgrid import textgrid_bytes
 from dimitra.speech.transcript import Transcript
 from dimitra.speech.words import spoken_words
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.mainguard import guarded
 from pipelines.params import load
 
 CROPS = Path("data/crops")
@@ -141,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from dimitra.media.audio import decode_flac
 from dimitra.shards import Members
 from dimitra.speech.transcript import WhisperRecogniser, dataset_transcript
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.mainguard import guarded
 from pipelines.params import load
 
 CROPS = Path("data/crops")
@@ -72,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))
