@@ -1,9 +1,9 @@
 """Deng's five-point alignment: where the 224x224 aligned frame lies in an image.
 
-Five points (eye centres, nose tip, mouth corners) are fitted to the model's own five points with a
-scaled orthographic camera (POS; DeMenthon and Davis, 1995). ``s = 102 / fitted scale`` and the image position
-of the model's origin ``(tx, ty)`` place the crop. ``ty`` counts upwards. (Deng et al. 2019,
-``Deep3DFaceRecon_pytorch``.)
+Five points (eye centres, nose tip, mouth corners) are fitted to the model's own five points with
+a scaled orthographic camera (POS; DeMenthon and Davis, 1995). ``s = 102 / fitted scale`` and the
+image position of the model's origin ``(tx, ty)`` place the crop; ``ty`` counts upwards. Source:
+Deng et al. (2019), ``Deep3DFaceRecon_pytorch``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Layout of the face-model coefficients and of the 70 motion values.
 
 Deng et al. (2019): 257 values = identity 80, expression 64, texture 80, angles 3, illumination 27,
-translation 3. A motion frame is expression 64, angles 3, translation 3; the paper trains three models on
-its parts: lips (13), expression (51) and pose (6).
+translation 3. A motion frame is expression 64, angles 3, translation 3; the paper trains three
+models on its parts: lips (13), expression (51) and pose (6).
 """
 
 from __future__ import annotations

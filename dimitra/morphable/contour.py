@@ -1,8 +1,8 @@
 """Jaw landmarks that slide on the silhouette.
 
 An image's jaw line is the outline of the face as seen, not a fixed line on the skin. Each jaw
-landmark therefore has a few candidate vertices, from the cheek back to the ear, and every frame uses the
-outermost one.
+landmark therefore has a few candidate vertices, from the cheek back to the ear, and every frame
+uses the outermost one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ CANDIDATES = 9
 _DEPTHS = np.linspace(-0.35, 0.45, CANDIDATES)
 """Candidate depths about the landmark's own, decimetres."""
 _ANGLE_WEIGHT = 1.5
+_INNERMOST = 0.6
+"""A candidate is no nearer to the view axis than this share of its landmark's distance."""
 
 
 def contour_candidates(model: FaceModel) -> Int[Tensor, "17 candidates"]:
@@ -34,7 +36,7 @@ def contour_candidates(model: FaceModel) -> Int[Tensor, "17 candidates"]:
         for column, depth in enumerate(_DEPTHS):
             wanted = own[2] + depth
             miss = np.hypot(_ANGLE_WEIGHT * side, mean[:, 2] - wanted)
-            ok = skin & (outward > 0.25) & (miss < 0.08)
+            ok = skin & (outward > _INNERMOST * np.linalg.norm(own[:2])) & (miss < 0.08)
             inside = np.flatnonzero(ok)
             chosen[row, column] = inside[outward[inside].argmax()] if len(inside) else landmark
     return torch.from_numpy(chosen)

@@ -1,16 +1,16 @@
 """Fitting the face model to the 68 landmarks of a clip.
 
-The unknowns are one identity for the clip, and an expression and a head pose for every frame. Gauss-Newton
-steps on the projected landmark distances are solved in closed form with
+The unknowns are one identity for the clip, and an expression and a head pose for every frame.
+Gauss-Newton steps on the projected landmark distances are solved in closed form with
 
 * priors from the model's own variances (every coefficient is N(0, 1) under the model);
-* a smoothness term on the second differences in time, part of the normal equations rather than a filter
-  afterwards, solved by conjugate gradients preconditioned frame by frame;
+* a smoothness term on the second differences in time, part of the normal equations rather than a
+  filter afterwards, solved by conjugate gradients preconditioned frame by frame;
 * weights that fall with distance (Geman and McClure, 1985), so that a lost landmark does not pull;
 * jaw landmarks that slide on the silhouette (``contour``).
 
-Identity comes first, jointly with the expressions of a few frames spread over the clip, by elimination of the
-frames (Schur complement); then all frames are solved with identity held.
+Identity comes first, jointly with the expressions of a few frames spread over the clip, by
+elimination of the frames (Schur complement); then all frames are solved with identity held.
 """
 
 from __future__ import annotations
@@ -56,10 +56,14 @@ class FitSettings:
         noise_px: standard deviation of a landmark, pixels of the 224 frame.
         robust_px: distance at which a landmark has lost three quarters of its weight.
         identity_frames: frames that identity is estimated from.
-        identity_evidence: how many independent frames those are worth: a detector's bias does not average out.
+        identity_iterations: Gauss-Newton steps on those.
+        identity_evidence: how many independent frames those are worth: a detector's bias does not
+            average out.
         expression_change: standard deviation of the second difference of an expression coefficient.
         angle_change: the same for angles, radians.
         translation_change: the same for translations, decimetres.
+        window: frames solved together; bounds the memory of long clips.
+        overlap: frames solved twice at a window's ends, and dropped there.
     """
 
     iterations: int = 4
@@ -69,7 +73,7 @@ class FitSettings:
     robust_px: float = 8.0
     identity_frames: int = 24
     identity_iterations: int = 10
-    identity_evidence: float = 4.0
+    identity_evidence: float = 12.0
     expression_change: float = 0.5
     angle_change: float = 0.01
     translation_change: float = 0.01
@@ -105,7 +109,7 @@ class _Problem:
 def landmark_weights() -> Float[Tensor, "68"]:
     """Relative trust in each landmark: the outline and the brows are the least repeatable."""
     weights = torch.ones(68)
-    weights[:JAW] = 0.5
+    weights[:JAW] = 0.25
     weights[17:27] = 0.6
     weights[[60, 64]] = 0.5
     return weights
@@ -207,15 +211,15 @@ def _initial_frames(
 
 @dataclass(frozen=True)
 class _Linear:
-    """Weighted residuals [F, 136] and their Jacobians at a state."""
+    """Weighted residuals (68 landmarks, x and y) and their Jacobians; identity's on request."""
 
     residual: Float[Tensor, "frames rows"]
     frame: Float[Tensor, "frames rows 70"]
-    identity: Float[Tensor, "frames rows 80"] | None
+    identity: Float[Tensor, "frames rows 80"]
 
 
 def _rotation_derivatives(angles: Float[Tensor, "frames 3"]) -> Float[Tensor, "frames 3 3 3"]:
-    """d R / d angle, [frames, angle, 3, 3]; columns of ``rotation`` in closed form."""
+    """Derivatives of the rotation by pitch, yaw and roll, along the second axis."""
     zero = torch.zeros_like(angles[:, 0])
     x, y, z = angles.unbind(-1)
 
@@ -252,9 +256,7 @@ def _linearise(
     neutral = problem.candidates.mean + torch.einsum(
         "k,kpc->pc", identity, problem.candidates.identity_basis
     )
-    around = neutral + torch.einsum(
-        "fk,kpc->fpc", expression, problem.candidates.expression_basis
-    )
+    around = neutral + torch.einsum("fk,kpc->fpc", expression, problem.candidates.expression_basis)
     seen = project(to_camera(around, pose)).reshape(frames, JAW, -1, 2)
     centre = project(pose[:, None, 3:])[:, 0]
     picked, outward = slide(seen, centre)
@@ -300,7 +302,7 @@ def _linearise(
         ),
         dim=-1,
     )
-    by_identity = None
+    by_identity = jacobian.new_zeros(frames, 136, 0)
     if with_identity:
         id_basis = torch.cat(
             (
@@ -349,14 +351,14 @@ def _fit_identity(problem: _Problem, state: Float[Tensor, "frames 70"]) -> Float
     state = _rigid_steps(problem, state, identity, 4)
     for _ in range(settings.identity_iterations):
         linear = _linearise(problem, state, identity, with_identity=True)
-        assert linear.identity is not None  # asked for
+        by_identity = linear.identity
         frame_t = linear.frame.transpose(1, 2)
         hessian = frame_t @ linear.frame + torch.diag(prior)
-        mixed = frame_t @ linear.identity
+        mixed = frame_t @ by_identity
         gradient = (frame_t @ linear.residual[..., None])[..., 0] + prior * state
         eye = torch.eye(80, dtype=state.dtype)
-        shared = torch.einsum("frk,frl->kl", linear.identity, linear.identity) + share * eye
-        shared_gradient = torch.einsum("frk,fr->k", linear.identity, linear.residual)
+        shared = torch.einsum("frk,frl->kl", by_identity, by_identity) + share * eye
+        shared_gradient = torch.einsum("frk,fr->k", by_identity, linear.residual)
         shared_gradient = shared_gradient + share * identity
         factor = torch.linalg.cholesky(hessian)
         solved = torch.cholesky_solve(torch.cat((mixed, gradient[..., None]), dim=-1), factor)
@@ -430,9 +432,7 @@ def _conjugate_gradients(
     tolerance: float = 1e-2,
 ) -> Float[Tensor, "frames 70"]:
     """Solve ``(hessian + smooth D'D) x = right``, preconditioned frame by frame."""
-    inverse = torch.cholesky_inverse(
-        torch.linalg.cholesky(hessian + torch.diag_embed(diagonal))
-    )
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian + torch.diag_embed(diagonal)))
 
     def precondition(vector: Tensor) -> Tensor:
         return (inverse @ vector[..., None])[..., 0]

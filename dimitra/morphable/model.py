@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 _A0, _A1, _A2 = math.pi, 2 * math.pi / math.sqrt(3), 2 * math.pi / math.sqrt(8)
@@ -105,6 +107,9 @@ class FaceModel:
         Raises:
             ValueError: the model has no such part.
         """
+        unknown = sorted(set(names) - set(self.part_names))
+        if unknown:
+            raise ValueError(f"{self.name} has no parts {unknown}; it has {self.part_names}")
         indices = [self.part_names.index(name) for name in names]
         return torch.isin(self.parts, torch.tensor(indices, dtype=self.parts.dtype))
 
@@ -135,9 +140,9 @@ class LinearShape:
 
 
 def spherical_harmonics(normals: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 9"]:
-    """The first nine real harmonics with Lambertian factors (Ramamoorthi and Hanrahan, 2001),
+    """First nine real harmonics with Lambertian factors (Ramamoorthi and Hanrahan, 2001).
 
-    in the order and signs of Deng et al. (2019), so that illumination coefficients agree.
+    Order and signs are those of Deng et al. (2019), so that illumination coefficients agree.
     """
     x, y, z = normals.unbind(-1)
     return torch.stack(
@@ -159,8 +164,8 @@ def spherical_harmonics(normals: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*b
 def shading(
     illumination: Float[Tensor, "*batch 27"], normals: Float[Tensor, "*batch vertices 3"]
 ) -> Float[Tensor, "*batch vertices 3"]:
-    """Light received per channel; 1 is what leaves the albedo unchanged (about AMBIENT * A0 * C0)."""
-    light = illumination.unflatten(-1, (3, 9))
+    """Light received per channel, a factor on the albedo; 0.709 for zero illumination."""
+    light = illumination.reshape(*illumination.shape[:-1], 3, 9)
     ambient = torch.zeros(9, dtype=light.dtype, device=light.device)
     ambient[0] = AMBIENT
     return torch.einsum("...vk,...ck->...vc", spherical_harmonics(normals), light + ambient)
@@ -182,9 +187,9 @@ def vertex_normals(
 
 def interocular(landmarks: Float[Tensor, "*batch 68 3"]) -> Float[Tensor, "*batch"]:
     """Distance between the outer eye corners (iBUG 37 and 46, counted from 1), decimetres."""
-    return torch.linalg.vector_norm(landmarks[..., 36, :] - landmarks[..., 45, :], dim=-1)
+    return (landmarks[..., 36, :] - landmarks[..., 45, :]).square().sum(dim=-1).sqrt()
 
 
-def as_tensor(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def as_tensor(array: NDArray[Any]) -> Tensor:
     """Tensor of a private copy of an array (memory-mapped arrays are read-only)."""
     return torch.from_numpy(np.array(array))

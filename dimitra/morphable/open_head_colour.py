@@ -3,10 +3,10 @@
 MakeHuman's package has no photographs, so the modes are designed rather than learned:
 
 * 0 to 2: skin lightness, redness and yellowness, the axes of skin tone (melanin and blood);
-* 3 to 26: for lips, brows, scalp, irises, sclera, teeth, eyelids and cheeks: lightness, redness,
-  yellowness of the region;
-* 27 to 79: smooth lightness, redness and yellowness patterns over the head, the lowest eigenvectors of the mesh
-  Laplacian, with amplitudes that fall with spatial frequency.
+* 3 to 26: lightness, redness and yellowness of lips, brows, scalp, irises, sclera, teeth,
+  eyelids and cheeks;
+* 27 to 79: smooth lightness, redness and yellowness patterns over the head, the lowest
+  eigenvectors of the mesh Laplacian, with amplitudes that fall with spatial frequency.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ _LEFT_LANDMARKS = {
     63: 7228, 64: 10375, 65: 7242,
 }  # fmt: skip
 """Landmarks of the subject's left half: chosen on the frontal projection of the mean by the
-definition of the iBUG scheme, then moved to the vertex nearest to where dlib's predictor puts them."""
+definition of the iBUG scheme, then moved to the vertex nearest to where dlib puts them."""
 _MIDDLE_LANDMARKS = {
     8: 5296, 27: 132, 28: 135, 29: 164, 30: 294, 33: 317, 51: 455, 57: 492, 62: 474, 66: 493,
 }  # fmt: skip
@@ -87,7 +87,8 @@ class HeadMesh:
         face: [V] 1 on the front of the face, 0 elsewhere.
         skin: [V] 1 on outer skin and lips.
         mouth: [V] smooth window of the mouth and jaw region, with teeth and tongue.
-        weights: [V, B] every vertex as an affine combination of base-mesh vertices.
+        kept: base-mesh vertex of each vertex that is not part of an eyeball.
+        eyes: per eyeball, its base-mesh vertices and the weights [E, H] that carry them to it.
     """
 
     mean: Floats
@@ -117,7 +118,7 @@ def read(data: Path) -> tuple[BaseMesh, dict[int, int]]:
 
 
 def landmark_vertices(mirror: dict[int, int]) -> Integers:
-    """Base-mesh vertex of each of the 68 landmarks, in iBUG order (0 is the subject's right ear)."""
+    """Base-mesh vertex of the 68 landmarks, in iBUG order (0 is at the subject's right ear)."""
     vertices = {**_MIDDLE_LANDMARKS, **_LEFT_LANDMARKS}
     vertices |= {_MIRRORED[k]: mirror[v] for k, v in _LEFT_LANDMARKS.items()}
     return np.array([vertices[k] for k in range(68)])
@@ -149,10 +150,8 @@ def _eyeball(helper: Floats) -> tuple[Floats, Floats, Integers, Floats]:
     affine = np.concatenate([np.ones((len(helper), 1)), helper], axis=1)
     wanted = np.concatenate([np.ones((len(target), 1)), target], axis=1)
     weights = wanted @ np.linalg.pinv(affine)
-    triangles = []
     n = _EYE_SEGMENTS
-    for s in range(n):
-        triangles.append([0, 1 + s, 1 + (s + 1) % n])
+    triangles = [[0, 1 + s, 1 + (s + 1) % n] for s in range(n)]
     for ring_index in range(len(_EYE_RINGS_DEG) - 1):
         inner, outer = 1 + ring_index * n, 1 + (ring_index + 1) * n
         for s in range(n):

@@ -1,0 +1,199 @@
+"""The landmark fit against known coefficients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from dimitra.morphable import fit as fit_module
+from dimitra.morphable import open_head
+from dimitra.morphable.camera import aligned_to_crop, project, rotation, to_camera
+from dimitra.morphable.fit import ClipFit, FitSettings, fit_clip
+from dimitra.morphable.model import FaceModel
+
+_FRAMES = 60
+
+
+@dataclass(frozen=True)
+class _Talk:
+    identity: Tensor
+    expression: Tensor
+    pose: Tensor
+    landmarks: Tensor
+
+
+def _talk(model: FaceModel, seed: int, noise_px: float) -> _Talk:
+    """Projected landmarks of a talking, turning head with measurement noise."""
+    generator = torch.Generator().manual_seed(seed)
+    time = torch.arange(_FRAMES) / 25.0
+
+    def wave(hz: float) -> Tensor:
+        phase = 6.3 * torch.rand(1, generator=generator)
+        return torch.sin(2 * math.pi * hz * time + phase)
+
+    assert model.units_to_expression is not None
+    units = torch.zeros(_FRAMES, 52)
+    for name, size, hz in (
+        ("jawOpen", 0.35, 2.5),
+        ("mouthFunnel", 0.5, 1.9),
+        ("mouthPucker", 0.5, 1.4),
+        ("mouthSmileLeft", 0.4, 0.5),
+        ("mouthSmileRight", 0.4, 0.5),
+        ("mouthUpperUpLeft", 0.4, 2.1),
+        ("mouthUpperUpRight", 0.4, 2.1),
+        ("browInnerUp", 0.6, 0.6),
+    ):
+        units[:, model.unit_names.index(name)] = size * (0.5 + 0.5 * wave(hz))
+    pose = torch.stack(
+        [size * wave(0.4) for size in (0.12, 0.2, 0.08, 0.1, 0.1, 0.2)],
+        dim=1,
+    )
+    identity = 0.8 * torch.randn(80, generator=generator)
+    expression = units @ model.units_to_expression
+    points = project(to_camera(model.landmarks(identity, expression), pose))
+    points[:, :17] = _outline(model, identity, expression, pose, points[:, :17])
+    crop = torch.tensor([0.9, 128.0, 128.0]).expand(_FRAMES, 3)
+    landmarks = aligned_to_crop(points, crop)
+    noise = noise_px * torch.randn(landmarks.shape, generator=generator)
+    return _Talk(identity, expression, pose, landmarks + noise)
+
+
+def _outline(
+    model: FaceModel, identity: Tensor, expression: Tensor, pose: Tensor, near: Tensor
+) -> Tensor:
+    """Where an image shows the jaw line: the edge of the face's skin in each direction."""
+    skin = model.subset(torch.nonzero(model.part("skin"))[:, 0])
+    seen = project(to_camera(skin.vertices(identity, expression), pose))
+    centre = project(pose[:, None, 3:])
+    direction = torch.nn.functional.normalize(near - centre, dim=-1)
+    along = torch.einsum("fvc,fjc->fjv", seen - centre, direction)
+    length = torch.linalg.vector_norm(seen - centre, dim=-1)[:, None]
+    reach = torch.where(along > math.cos(math.radians(4)) * length, along, 0.0).amax(dim=2)
+    return centre + reach[..., None] * direction
+
+
+@pytest.fixture(scope="module")
+def model() -> FaceModel:
+    return open_head.load()
+
+
+@pytest.fixture(scope="module")
+def talk(model: FaceModel) -> _Talk:
+    return _talk(model, seed=1, noise_px=0.7)
+
+
+@pytest.fixture(scope="module")
+def fitted(model: FaceModel, talk: _Talk) -> ClipFit:
+    return fit_clip(model, talk.landmarks)
+
+
+def test_head_rotation_within_one_and_a_half_degrees(model: FaceModel) -> None:
+    errors = []
+    for seed in (1, 2, 3):
+        talk = _talk(model, seed, noise_px=0.7)
+        found = rotation(fit_clip(model, talk.landmarks).pose[:, :3])
+        relative = found.transpose(1, 2) @ rotation(talk.pose[:, :3])
+        cosine = (relative.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
+        errors.append(torch.rad2deg(torch.arccos(cosine.clamp(-1, 1))).mean())
+    assert torch.stack(errors).mean() < 1.5
+
+
+def test_lips_follow(model: FaceModel, talk: _Talk, fitted: ClipFit) -> None:
+    lips = model.part("lips")
+    truth = model.vertices(talk.identity, talk.expression)[:, lips]
+    found = model.vertices(fitted.identity, fitted.expression)[:, lips]
+    eyes = model.mean[model.landmarks_68]
+    between = torch.linalg.vector_norm(eyes[36] - eyes[45])
+    assert torch.linalg.vector_norm(truth - found, dim=-1).mean() / between < 0.03
+
+
+def test_mouth_coefficients_correlate(talk: _Talk, fitted: ClipFit) -> None:
+    correlations = [
+        float(torch.corrcoef(torch.stack((talk.expression[:, k], fitted.expression[:, k])))[0, 1])
+        for k in range(13)
+    ]
+    assert correlations[0] > 0.9
+    assert sorted(correlations)[6] > 0.7
+
+
+def test_residual_is_the_noise(fitted: ClipFit) -> None:
+    # The mean length of a two-dimensional normal vector is sqrt(pi / 2) standard deviations.
+    assert 0.6 < float(fitted.residual_px.mean()) < 1.1 * 0.7 * math.sqrt(math.pi / 2)
+
+
+def test_the_same_landmarks_give_the_same_bytes(
+    model: FaceModel, talk: _Talk, fitted: ClipFit
+) -> None:
+    again = fit_clip(model, talk.landmarks)
+    assert torch.equal(again.expression, fitted.expression)
+    assert torch.equal(again.identity, fitted.identity)
+
+
+def test_lost_landmarks_pull_little(model: FaceModel, talk: _Talk, fitted: ClipFit) -> None:
+    landmarks = talk.landmarks.clone()
+    landmarks[30, 48:] += 60.0
+    sure = torch.ones(_FRAMES, dtype=torch.bool)
+    sure[30] = False
+    spoiled = fit_clip(model, landmarks, sure)
+    turned = (spoiled.pose[:, :3] - fitted.pose[:, :3]).abs().max()
+    assert turned < math.radians(3)
+    assert spoiled.residual_px[30] > 10
+    assert spoiled.residual_px[:28].mean() < 1.5
+
+
+def test_smoothness_calms_a_still_face(model: FaceModel) -> None:
+    still = _talk(model, seed=2, noise_px=0.0).landmarks[:1].expand(_FRAMES, -1, -1)
+    noisy = still + 0.7 * torch.randn(still.shape, generator=torch.Generator().manual_seed(0))
+
+    def jitter(smoothness: float) -> float:
+        pose = fit_clip(model, noisy, settings=FitSettings(smoothness=smoothness)).pose
+        return float(pose.diff(dim=0).abs().mean())
+
+    assert jitter(1.0) < 0.5 * jitter(0.0)
+
+
+def test_jacobians_agree_with_automatic_differentiation(model: FaceModel) -> None:
+    generator = torch.Generator().manual_seed(0)
+    problem = fit_module._Problem(
+        shape=fit_module._double(model.subset(model.landmarks_68)),
+        candidates=fit_module._double(model.subset(fit_module.contour_candidates(model).flatten())),
+        points=torch.full((2, 68, 2), 112.0, dtype=torch.float64),
+        weights=torch.ones(2, 68, dtype=torch.float64),
+        settings=FitSettings(robust_px=1e6),
+    )
+    state = 0.1 * torch.randn(2, 70, generator=generator, dtype=torch.float64)
+    identity = torch.randn(80, generator=generator, dtype=torch.float64)
+    linear = fit_module._linearise(problem, state, identity, with_identity=True)
+
+    def inner(s: Tensor, i: Tensor) -> Tensor:
+        rows = fit_module._linearise(problem, s, i, with_identity=False).residual
+        return rows.unflatten(1, (68, 2))[:, 17:].flatten(1)
+
+    by_state, by_identity = torch.autograd.functional.jacobian(inner, (state, identity))
+    for frame in range(2):
+        analytic = linear.frame[frame].unflatten(0, (68, 2))[17:].flatten(0, 1)
+        assert torch.allclose(analytic, by_state[frame, :, frame], atol=1e-6, rtol=1e-6)
+        analytic = linear.identity[frame].unflatten(0, (68, 2))[17:].flatten(0, 1)
+        assert torch.allclose(analytic, by_identity[frame], atol=1e-6, rtol=1e-6)
+
+
+def test_bad_landmarks_are_refused(model: FaceModel) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 68, 2\]"):
+        fit_clip(model, torch.zeros(0, 68, 2))
+    with pytest.raises(ValueError, match="not finite"):
+        fit_clip(model, torch.full((3, 68, 2), math.nan))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_short_clips(model: FaceModel, talk: _Talk, frames: int) -> None:
+    assert fit_clip(model, talk.landmarks[:frames]).pose.shape == (frames, 6)
+
+
+def test_windows_cover_every_frame_once() -> None:
+    frames = torch.arange(2345)
+    kept = [frames[piece][keep] for piece, keep in fit_module._windows(2345, 1000, 25)]
+    assert torch.equal(torch.cat(kept), frames)
