@@ -39,9 +39,13 @@ INNER_LIPS = ((61, 62, 63), (67, 66, 65))
 LIPS = tuple(range(48, 68))
 LID_RING = (tuple(range(36, 42)), tuple(range(42, 48)))
 
+LASH_COVER = 0.25
+"""How far the lash line of a closing lid gives way to plain skin."""
 LID_REACH = 0.11
 LIP_REACH = 0.16
 """Radius around a lid or lip landmark that moves as one piece with it, decimetres."""
+INNER_REACH = 0.12
+"""Radius around brows, eyes, nose and mouth within which edges are kept sharp, decimetres."""
 NECK_FADE = (0.16, 0.02)
 """From which depth below the jaw line on the head stops and the neck starts, decimetres."""
 
@@ -66,8 +70,10 @@ class Head:
         twin: [V] the vertex mirrored across the middle.
         landmarks: [68] vertex of every landmark.
         lids: [2, V] 1 on the lids of the right and the left eye, falling to 0.
+        covers: [2, V] the same for the upper lids alone, without their lashes.
         lips: [V] 1 on the lips, falling to 0.
         skull: [V] 1 on the head, falling to 0 on the neck.
+        outer: [V] 0 on eyes, nose and mouth, rising to 1 on the sides and the top of the head.
         teeth: [V] 1 on the teeth.
         upper_teeth: [V] 1 on the upper teeth.
     """
@@ -81,8 +87,10 @@ class Head:
     twin: NDArray[np.int64]
     landmarks: NDArray[np.int64]
     lids: Floats
+    covers: Floats
     lips: Floats
     skull: Floats
+    outer: Floats
     teeth: Floats
     upper_teeth: Floats
 
@@ -170,6 +178,9 @@ def prepare_head(model: FaceModel) -> Head:
     jaw_height = np.interp(mean[:, 0], jaw[side, 0], jaw[side, 1])
     skull = smoothstep(jaw_height - mean[:, 1], *NECK_FADE)
     skull[model.part("ears", "scalp").numpy()] = 1.0
+    lids = np.stack([_near(mean, landmarks[list(ring)], LID_REACH) for ring in LID_RING])
+    height = np.stack([mean[landmarks[list(corners)], 1].mean() for corners in EYE_CORNERS])
+    upper = smoothstep(mean[None, :, 1] - height[:, None], -0.02, 0.01)
     return Head(
         model=model,
         mean=mean,
@@ -179,9 +190,11 @@ def prepare_head(model: FaceModel) -> Head:
         vertex_layer=vertex_layer,
         twin=np.asarray(twin, np.int64),
         landmarks=landmarks,
-        lids=np.stack([_near(mean, landmarks[list(ring)], LID_REACH) for ring in LID_RING]),
+        lids=lids,
+        covers=lids * upper * np.where(model.part("lashes").numpy(), LASH_COVER, 1.0),
         lips=_near(mean, landmarks[list(LIPS)], LIP_REACH),
         skull=skull,
+        outer=1.0 - _near(mean, landmarks[17:], INNER_REACH),
         teeth=model.part("upper_teeth", "lower_teeth").numpy().astype(np.float64),
         upper_teeth=model.part("upper_teeth").numpy().astype(np.float64),
     )

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
+from dimitra.morphable.camera import DISTANCE
 from dimitra.morphable.model import FaceModel
-from dimitra.render.composite import EYE, FILL, INTERIOR, compose
+from dimitra.render.composite import EYE, FILL, INTERIOR, TRUST, TWIN_TRUST, compose
 from dimitra.render.head import (
     Floats,
     Head,
@@ -27,7 +28,14 @@ from dimitra.render.head import (
     tensor,
 )
 from dimitra.render.portrait import Portrait, prepare_portrait
-from dimitra.render.rasterizer import Raster, empty_raster, interpolate, magnify, rasterize
+from dimitra.render.rasterizer import (
+    Raster,
+    empty_raster,
+    interpolate,
+    magnify,
+    rasterize,
+    vertex_normals,
+)
 
 MOTION = 70
 """Values of a frame's motion: expression 64, angles 3, translations 3."""
@@ -38,8 +46,10 @@ DEPTH_OF_SHADE, DEPTH_OF_TEETH = 0.25, 0.6
 LIT, UNLIT = (0.02, 0.16), 0.45
 """Opening of the lips (decimetres) from which light enters, and at which all of it does; the
 share of light that reaches the mouth through closed lips."""
-CLOSING = (0.15, 0.6)
-"""Share by which lids or lips have closed at which skin starts to cover, and covers all."""
+BLINKING, CLOSING = (0.08, 0.4), (0.15, 0.6)
+"""Share by which lids, and lips, have closed at which skin starts to cover, and covers all."""
+GRAZING = (0.05, 0.45)
+"""Cosine between the outer head and the view from which it blends into the warped picture."""
 WIDENING = (0.02, 0.10)
 """Opening beyond the photo's (decimetres) at which its mouth starts to fade, and is gone."""
 
@@ -148,8 +158,17 @@ def _draw(
     rasterize(magnify(placed.projected[t]), head.triangles, 2 * size, 2 * size, cull=-1, out=drawn)
     attributes = portrait.attributes.copy()
     attributes[:, FILL] = _fill(head, portrait, placed.vertices[t])
+    attributes[:, [TRUST, TWIN_TRUST]] *= _grazing(head, placed.posed[t])[:, None]
     colours = (portrait.colours * _shade(head, placed, t)).astype(np.float32)
     return compose(drawn, head.triangles, head.layer, attributes, colours, under, portrait.pictures)
+
+
+def _grazing(head: Head, posed: NDArray[np.float32]) -> Floats:
+    """Share of trust [V] that the outer head keeps where it is seen edge-on."""
+    normals = vertex_normals(posed, head.triangles)
+    view = np.array([0.0, 0.0, DISTANCE]) - posed
+    facing = np.einsum("vc,vc->v", normals, view) / np.linalg.norm(view, axis=1)
+    return np.asarray(1.0 - head.outer * (1.0 - smoothstep(facing, *GRAZING)))
 
 
 def _fill(head: Head, portrait: Portrait, vertices: NDArray[np.float32]) -> Floats:
@@ -162,7 +181,7 @@ def _fill(head: Head, portrait: Portrait, vertices: NDArray[np.float32]) -> Floa
     closed = (portrait.lids - lid_opening(vertices, head.landmarks)) / np.maximum(
         portrait.lids, 0.05
     )
-    fill = np.maximum(*(smoothstep(closed[eye], *CLOSING) * head.lids[eye] for eye in (0, 1)))
+    fill = np.maximum(*(smoothstep(closed[eye], *BLINKING) * head.covers[eye] for eye in (0, 1)))
     eye = head.vertex_layer == EYE
     opened = smoothstep(-closed, 0.02, 0.15)
     if portrait.mouth_seen:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt
+from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt, gaussian_filter
 from scipy.sparse import coo_array
 
 from dimitra.morphable import camera
@@ -62,6 +62,10 @@ HALO_REACH = 0.55
 HALO_WEIGHT = 0.25
 """Trust in the rigid motion of the hair beside 1 for skin."""
 HANDLES_PER_CELL = 2
+LASH_REACH, LIP_RIM = 1 / 85, 1 / 128
+"""Width of the lashes around an eye, and of the dark rim of a mouth, as shares of the photo."""
+FILL_BLUR_PX = 1.5
+"""Lids stretch the few pixels between lashes and crease; they are smoothed before."""
 FEW_PIXELS = 12
 """With fewer pixels of eyes, or of an open mouth, the photo shows them closed."""
 BRIGHT_TEETH = 0.6
@@ -148,14 +152,24 @@ def _continued(
     photo: NDArray[np.float32], eye: NDArray[np.float32], opening: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The packed pictures of ``compose``, from the cover [S, S] of eyeballs and open mouth."""
-    reach = max(1, round(photo.shape[0] / 128))
-    disc = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= reach
-    skin = fill_unknown(photo, ~binary_dilation((eye > 0.0) | (opening > 0.0), disc))
+    lashes = binary_dilation(eye > 0.0, _disc(LASH_REACH * photo.shape[0]))
+    inside = binary_dilation(opening > 0.0, _disc(LIP_RIM * photo.shape[0]))
+    skin = fill_unknown(photo, ~(lashes | inside))
+    soft = gaussian_filter(lashes.astype(np.float32), FILL_BLUR_PX)[..., None]
+    skin += np.minimum(2.0 * soft, 1.0) * (
+        gaussian_filter(skin, (FILL_BLUR_PX, FILL_BLUR_PX, 0.0)) - skin
+    )
     pictures = [photo, skin]
     for cover in (eye, opening):
         sure = _surely(cover)
         pictures.append(fill_unknown(photo, sure) if sure.sum() >= FEW_PIXELS else skin)
     return pack_pictures(pictures)
+
+
+def _disc(radius_px: float) -> NDArray[np.bool_]:
+    reach = int(np.ceil(radius_px))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    return np.asarray(np.hypot(y, x) <= max(radius_px, 1.0))
 
 
 def _surely(cover: NDArray[np.float32]) -> NDArray[np.bool_]:

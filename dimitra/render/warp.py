@@ -3,7 +3,8 @@
 The picture is covered by a grid. A node's displacement minimises the membrane and thin-plate
 energies (Terzopoulos 1986, "Regularization of inverse visual problems involving discontinuities")
 plus the weighted squared distance to the handles' displacements, with zero displacement at the
-border. That is linear in the handles, so one matrix per reference picture gives every frame.
+border (along the upper border, where hair is often cut, a spring). That is linear in the handles,
+so one matrix per reference picture gives every frame.
 """
 
 from __future__ import annotations
@@ -14,8 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dimitra.render.rasterizer import compiled
+
 THIN_PLATE = 2.0
 """Weight of the thin-plate energy beside the membrane energy, per squared cell."""
+SPRING = 0.02
+"""Weight of the upper border's rest: hair that the border cuts slides along it."""
+LEAST_AREA = 0.15
+"""Share of its area that a cell keeps at least."""
+UNFOLD_PASSES = 40
 STIFFNESS = 0.02
 """Weight of both energies beside the handles: handles of weight 1 are met within about 1 %."""
 
@@ -27,16 +35,67 @@ class WarpGrid:
     Attributes:
         nodes: [G, 2], reference position of the nodes, pixels.
         triangles: [F, 3] int32, the grid's cells, halved; clockwise on the screen.
-        response: [G, K] float32, share of each handle's displacement in each node's.
+        response_x: [G, K] float32, share of each handle's displacement to the right in each node's.
+        response_y: [G, K] float32, the same downwards.
     """
 
     nodes: NDArray[np.float32]
     triangles: NDArray[np.int32]
-    response: NDArray[np.float32]
+    response_x: NDArray[np.float32]
+    response_y: NDArray[np.float32]
 
     def displace(self, displacement: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Node displacements [G, 2] for handle displacements [K, 2], pixels."""
-        return self.response @ displacement.astype(np.float32)
+        """Node displacements [G, 2] for handle displacements [K, 2], pixels; nothing folds."""
+        pulled = displacement.astype(np.float32)
+        moved = np.stack([self.response_x @ pulled[:, 0], self.response_y @ pulled[:, 1]], axis=1)
+        side = round(len(self.nodes) ** 0.5)
+        _unfold(self.nodes.reshape(side, side, 2), moved.reshape(side, side, 2))
+        return moved
+
+
+@compiled
+def _unfold(rest: NDArray[np.float32], moved: NDArray[np.float32]) -> None:
+    """Smooth displacements [S, S, 2] where cells turn over or shrink below ``LEAST_AREA``.
+
+    Handles at different depths cross on the screen when the head turns; the warp must not.
+    """
+    side = rest.shape[0]
+    whole = (rest[0, 1, 0] - rest[0, 0, 0]) * (rest[1, 0, 1] - rest[0, 0, 1])
+    bad = np.zeros((side, side), np.bool_)
+    for _ in range(UNFOLD_PASSES):
+        bad[:] = False
+        found = False
+        for i in range(side - 1):
+            for j in range(side - 1):
+                for i0, j0, di, dj in (
+                    (i, j, 1, 1),
+                    (i, j + 1, 1, -1),
+                    (i + 1, j, -1, 1),
+                    (i + 1, j + 1, -1, -1),
+                ):
+                    ax = rest[i0, j0 + dj, 0] + moved[i0, j0 + dj, 0]
+                    ax -= rest[i0, j0, 0] + moved[i0, j0, 0]
+                    ay = moved[i0, j0 + dj, 1] - moved[i0, j0, 1]
+                    by = rest[i0 + di, j0, 1] + moved[i0 + di, j0, 1]
+                    by -= rest[i0, j0, 1] + moved[i0, j0, 1]
+                    bx = moved[i0 + di, j0, 0] - moved[i0, j0, 0]
+                    if (ax * by - ay * bx) * di * dj < LEAST_AREA * whole:
+                        found = True
+                        for a in range(max(i - 1, 1), min(i + 3, side - 1)):
+                            for b in range(max(j - 1, 1), min(j + 3, side - 1)):
+                                bad[a, b] = True
+                        break
+        if not found:
+            return
+        for i in range(1, side - 1):
+            for j in range(1, side - 1):
+                if bad[i, j]:
+                    for k in range(2):
+                        around = moved[i - 1, j, k] + moved[i + 1, j, k]
+                        around += moved[i, j - 1, k] + moved[i, j + 1, k]
+                        moved[i, j, k] = np.float32(0.5) * moved[i, j, k] + (
+                            np.float32(0.125) * around
+                        )
 
 
 def _laplacian(side: int) -> NDArray[np.float64]:
@@ -100,10 +159,25 @@ def warp_grid(
     laplacian = _laplacian(side)
     energy = STIFFNESS * (laplacian + THIN_PLATE * laplacian @ laplacian)
     pulled = bilinear.T * weight
+    system = energy + pulled @ bilinear
     free = np.ones((side, side), bool)
     free[[0, -1]] = free[:, [0, -1]] = False
-    free_index = np.flatnonzero(free)
-    system = (energy + pulled @ bilinear)[np.ix_(free_index, free_index)]
-    response = np.zeros((side * side, len(handles)), np.float32)
-    response[np.ix_(free_index, index)] = np.linalg.solve(system, pulled[free_index])
-    return WarpGrid(nodes.astype(np.float32), triangles.astype(np.int32), response)
+    response_y = _solve(system, pulled, free, index, len(handles))
+    free[0, 1:-1] = True  # along the upper border the picture slides on a spring
+    system[number[0], number[0]] += SPRING
+    response_x = _solve(system, pulled, free, index, len(handles))
+    return WarpGrid(nodes.astype(np.float32), triangles.astype(np.int32), response_x, response_y)
+
+
+def _solve(
+    system: NDArray[np.float64],
+    pulled: NDArray[np.float64],
+    free: NDArray[np.bool_],
+    index: NDArray[np.int64],
+    count: int,
+) -> NDArray[np.float32]:
+    """Response [G, count] of the free nodes to the handles ``index``."""
+    nodes = np.flatnonzero(free)
+    response = np.zeros((free.size, count), np.float32)
+    response[np.ix_(nodes, index)] = np.linalg.solve(system[np.ix_(nodes, nodes)], pulled[nodes])
+    return response
