@@ -15,7 +15,7 @@ from dimitra.clips import Clip
 from dimitra.media.audio import decode_flac
 from dimitra.shards import write_atomic
 from dimitra.speech.acoustics import acoustic_features
-from dimitra.speech.aligner_training import Progress, Utterance, train_aligner
+from dimitra.speech.aligner_training import Progress, TrainingError, Utterance, train_aligner
 from dimitra.speech.lexicon import Lexicon, english
 from dimitra.speech.transcript import Transcript
 from dimitra.speech.words import spoken_words
@@ -84,6 +84,7 @@ def main() -> None:
 
     Raises:
         StageError: the split has no training clip with a transcript.
+        TrainingError: no training clip is long enough for its words.
     """
     params = load()
     section = params.align_train
@@ -111,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(main, TrainingError))

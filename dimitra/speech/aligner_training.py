@@ -32,6 +32,10 @@ _PERTURBATION = 0.1
 _EDGE_LEVEL = 0.3
 
 
+class TrainingError(ValueError):
+    """No training clip can be aligned with its words."""
+
+
 @dataclass(frozen=True)
 class Utterance:
     """A training clip.
@@ -224,7 +228,7 @@ def train_aligner(
         the model, and one line a round.
 
     Raises:
-        ValueError: no clip can be aligned at all.
+        TrainingError: no clip can be aligned at all.
     """
     starts = [(item, _flat_path(item)) for item in utterances]
     usable = [(item, path) for item, path in starts if path is not None]
@@ -232,7 +236,7 @@ def train_aligner(
         if path is None:
             log.warning("%s: more phones than its sound can hold; not used", item.clip_id)
     if not usable:
-        raise ValueError(
+        raise TrainingError(
             f"none of {len(utterances)} training clips is long enough for its words: check the "
             "transcripts and the split"
         )
@@ -258,7 +262,7 @@ def train_aligner(
             likelihood += best.log_likelihood
             np.add.at(transitions, best.transitions, 1.0)
         if not pdfs:
-            raise ValueError(f"no training clip has a path in iteration {iteration}")
+            raise TrainingError(f"no training clip has a path in iteration {iteration}")
         stacked = np.concatenate(features)
         mixtures, counts = _estimate(mixtures, stacked, np.concatenate(pdfs))
         curve.append(Progress(iteration, mixtures.count, likelihood / len(stacked), len(pdfs)))

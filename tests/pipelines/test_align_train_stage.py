@@ -11,6 +11,7 @@ from dimitra.speech.aligner import Aligner
 from dimitra.speech.transcript import dataset_transcript
 from pipelines import align_train
 from pipelines.align_train import choose
+from pipelines.errors import StageError
 from tests.pipelines.speech_clips import CLIP
 from tests.speech.signals import boats
 
@@ -66,7 +67,7 @@ def test_no_training_clip_is_an_error(tmp_path: Path, monkeypatch: pytest.Monkey
     none = pa.table({"clip_id": ["other"], "split": ["train"]})
     pq.write_table(none, tmp_path / "data/split/split.parquet")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="no training clip"):
+    with pytest.raises(StageError, match="no training clip"):
         align_train.main()
 
 

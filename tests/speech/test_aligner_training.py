@@ -6,6 +6,7 @@ from dimitra.shards import npz_bytes
 from dimitra.speech.acoustics import FEATURE_DIM, acoustic_features
 from dimitra.speech.aligner import PDFS, Mixtures
 from dimitra.speech.aligner_training import (
+    TrainingError,
     Utterance,
     _estimate,
     _posteriors,
@@ -97,5 +98,5 @@ def test_splitting_keeps_weight_and_mean() -> None:
 def test_no_usable_clip_is_an_error() -> None:
     item = utterances(1)[0]
     short = Utterance("short", item.features[:5], item.pronunciations)
-    with pytest.raises(ValueError, match="none of 1 training clips"):
+    with pytest.raises(TrainingError, match="none of 1 training clips"):
         train_aligner([short], iterations=1, max_gaussians=200, seed=0)
