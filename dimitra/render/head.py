@@ -42,6 +42,7 @@ LID_RING = (tuple(range(36, 42)), tuple(range(42, 48)))
 LASH_COVER = 0.25
 """How far the lash line of a closing lid gives way to plain skin."""
 LID_REACH = 0.11
+LOWER_LID_REACH = 0.035
 LIP_REACH = 0.16
 """Radius around a lid or lip landmark that moves as one piece with it, decimetres."""
 INNER_REACH = 0.12
@@ -70,7 +71,8 @@ class Head:
         twin: [V] the vertex mirrored across the middle.
         landmarks: [68] vertex of every landmark.
         lids: [2, V] 1 on the lids of the right and the left eye, falling to 0.
-        covers: [2, V] the same for the upper lids alone, without their lashes.
+        covers: [2, V] the same for what plain skin covers in a blink: upper lids but for their
+            lashes, and the rim of the lower lids.
         lips: [V] 1 on the lips, falling to 0.
         skull: [V] 1 on the head, falling to 0 on the neck.
         outer: [V] 0 on eyes, nose and mouth, rising to 1 on the sides and the top of the head.
@@ -181,6 +183,8 @@ def prepare_head(model: FaceModel) -> Head:
     lids = np.stack([_near(mean, landmarks[list(ring)], LID_REACH) for ring in LID_RING])
     height = np.stack([mean[landmarks[list(corners)], 1].mean() for corners in EYE_CORNERS])
     upper = smoothstep(mean[None, :, 1] - height[:, None], -0.02, 0.01)
+    below = np.stack([_near(mean, landmarks[list(lid)], LOWER_LID_REACH) for lid in LOWER_LIDS])
+    lashes = model.part("lashes").numpy()
     return Head(
         model=model,
         mean=mean,
@@ -191,7 +195,7 @@ def prepare_head(model: FaceModel) -> Head:
         twin=np.asarray(twin, np.int64),
         landmarks=landmarks,
         lids=lids,
-        covers=lids * upper * np.where(model.part("lashes").numpy(), LASH_COVER, 1.0),
+        covers=np.maximum(lids * upper * np.where(lashes, LASH_COVER, 1.0), below * ~lashes),
         lips=_near(mean, landmarks[list(LIPS)], LIP_REACH),
         skull=skull,
         outer=1.0 - _near(mean, landmarks[17:], INNER_REACH),
