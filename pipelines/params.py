@@ -38,6 +38,10 @@ class DatasetParams(Section):
 
 class DatasetsParams(Section):
     root: str = "datasets"
+    licence: str = "CC0-1.0"
+    """Of the videos; goes into the shards' Croissant metadata."""
+    published: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = "2026-11-22"
+    """Date of this version of the data."""
     sets: dict[str, DatasetParams]
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import jinja2
 import pyarrow.parquet as pq
-import yaml
 
 from dimitra.clips import MANIFEST_SCHEMA
 from dimitra.metrics.definitions import (
@@ -306,14 +305,9 @@ def read_quarantined(root: Path) -> list[dict[str, Any]]:
 
 def read_digests(root: Path) -> list[tuple[str, str, str]]:
     """Name, file and digest of what the numbers were made from."""
-    found = [
-        (f"corpus ({pointer.name})", item["path"], f"md5 {item['md5']}")
-        for pointer in sorted(root.glob("*.dvc"))
-        for item in yaml.safe_load(pointer.read_text())["outs"]
-    ]
     split = Path("data/split/split.json")
     digest = json.loads((root / split).read_text())["digest"]
-    found.append(("split", split.as_posix(), f"sha256 {digest}"))
+    found = [("split", split.as_posix(), f"sha256 {digest}")]
     found.extend(
         (name, file, f"sha256 {sha256_file(root / file)}")
         for name, file in DIGESTS.items()

@@ -1,7 +1,8 @@
 """Merge motion and speech into train and test shards: `python -m pipelines.shard`.
 
-Writes `data/shards/{train,test}-<dataset>-NNNNN.tar`, and over all of them `index.parquet` and
-`stats.json` (mean and standard deviation of the motion over the train frames).
+Writes `data/shards/{train,test}-<dataset>-NNNNN.tar`, and over all of them `index.parquet`,
+`stats.json` (mean and standard deviation of the motion over the train frames) and
+`croissant.json` (Croissant metadata).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dimitra.clips import Clip, ClipError, Reason
+from dimitra.lineage.croissant import describe
 from dimitra.shards import (
     Members,
     iterate_shard,
@@ -26,6 +28,7 @@ from dimitra.shards import (
     list_shards,
     read_npz,
     read_sidecar,
+    sha256_file,
     write_atomic,
 )
 from pipelines.jobs import Job, Unit, Worker, read_manifest, run, units_of
@@ -175,6 +178,33 @@ def index_rows(shards: Sequence[Path]) -> Iterable[dict[str, Any]]:
             }
 
 
+INDEX_COLUMNS = {
+    "clip_id": ("Identifier of the clip.", "sc:Text"),
+    "dataset": ("Dataset the clip comes from.", "sc:Text"),
+    "split": ("train or test.", "sc:Text"),
+    "identity": ("Who speaks; unique within the dataset.", "sc:Text"),
+    "frames": ("Frames at 25 per second.", "sc:Integer"),
+    "shard": ("Shard that holds the clip.", "sc:Text"),
+    "shard_sha256": ("Sha256 of that shard.", "sc:Text"),
+}
+
+
+def croissant(output: Path, datasets: Sequence[str], licence: str, published: str) -> bytes:
+    """Croissant metadata of the finished shards and their index."""
+    names = ", ".join(sorted(datasets))
+    description = describe(
+        name="dimitra-" + "-".join(sorted(datasets)),
+        description="Motion coefficients, speech features, phonemes and text features of talking "
+        f"heads, 25 frames per second, from: {names}.",
+        licence=licence,
+        index_sha256=sha256_file(output / "index.parquet"),
+        shards=[read_sidecar(path) for path in list_shards(output)],
+        columns=INDEX_COLUMNS,
+        date_published=published,
+    )
+    return json_bytes(description)
+
+
 def main() -> None:
     """Run the stage."""
     params = load()
@@ -194,6 +224,11 @@ def main() -> None:
     write_table(OUTPUT / "index.parquet", index_rows(shards), INDEX_SCHEMA)
     train = [path for path in shards if path.name.startswith("train-")]
     write_atomic(OUTPUT / "stats.json", json_bytes(statistics(train)))
+    card = params.datasets
+    write_atomic(
+        OUTPUT / "croissant.json",
+        croissant(OUTPUT, list(card.sets), card.licence, card.published),
+    )
 
 
 if __name__ == "__main__":

@@ -155,7 +155,9 @@ def train_part(params: Params, part: Part) -> None:
         params.diffusion.steps,
         params.seed,
     )
-    values = asdict(config) | asdict(model.config) | params.train.model_dump(exclude=set[str](PARTS))
+    values = (
+        asdict(config) | asdict(model.config) | params.train.model_dump(exclude=set[str](PARTS))
+    )
     tags = {f"input.{path.name}": read_sidecar(path).sha256 for path in shards}
     bar = Progress(
         TextColumn("{task.description:<12}"),
