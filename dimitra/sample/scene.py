@@ -1,0 +1,191 @@
+"""Drawing the frames of a clip: posed head, hair and shoulders under a key light."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dimitra.morphable.camera import rotation
+from dimitra.morphable.model import FaceModel
+from dimitra.render.rasterizer import compiled, magnify, rasterize, reduce_image, vertex_normals
+from dimitra.sample.appearance import Array, Look, Surfaces, make_surfaces
+
+DISTANCE = 10.0
+PIVOT = np.array([0.0, -0.75, -0.55])
+"""Where the head turns: the top of the neck, in the model's frame."""
+
+
+@dataclass(frozen=True)
+class ClipCamera:
+    """Deng's camera scaled to a clip's own frame.
+
+    Attributes:
+        focal_px: focal length in pixels of the clip.
+        centre_px: principal point (x, y).
+        size: width and height of the square frame.
+    """
+
+    focal_px: float
+    centre_px: tuple[float, float]
+    size: int
+
+
+def turn_about_neck(pose: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Add to the translation what makes the head turn about the neck instead of the origin.
+
+    Args:
+        pose: angles and translation about ``PIVOT``, ``[T, 6]``.
+    """
+    turns = rotation(torch.from_numpy(pose[:, :3].astype(np.float64))).numpy()
+    moved = pose.copy()
+    moved[:, 3:] += (PIVOT - np.einsum("tij,j->ti", turns, PIVOT)).astype(np.float32)
+    return moved
+
+
+@compiled
+def _shade(  # type: ignore[no-untyped-def]  # compiled: types come from the call
+    face,
+    weights,
+    triangles,
+    normals,
+    albedo,
+    gloss,
+    material,
+    corner_uv,
+    detail,
+    light,
+    ambient,
+    warmth,
+    image,
+):
+    height, width = face.shape
+    size = detail.shape[1]
+    half = light + np.array([0.0, 0.0, 1.0], np.float32)
+    half = half / np.sqrt((half * half).sum())
+    for y in range(height):
+        for x in range(width):
+            f = face[y, x]
+            if f < 0:
+                continue
+            kind = material[f]
+            nx = ny = nz = np.float32(0)
+            r = g = b = shine = u = v = np.float32(0)
+            for k in range(3):
+                w = weights[y, x, k]
+                i = triangles[f, k]
+                nx += w * normals[i, 0]
+                ny += w * normals[i, 1]
+                nz += w * normals[i, 2]
+                r += w * albedo[i, 0]
+                g += w * albedo[i, 1]
+                b += w * albedo[i, 2]
+                shine += w * gloss[i]
+                u += w * corner_uv[f, k, 0]
+                v += w * corner_uv[f, k, 1]
+            length = np.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-9)
+            nx, ny, nz = nx / length, ny / length, nz / length
+            if nz < 0:  # the inside of an open surface
+                nx, ny, nz = -nx, -ny, -nz
+            facing = nx * light[0] + ny * light[1] + nz * light[2]
+            # Skin scatters light past the terminator: a wrapped cosine.
+            key = max((facing + np.float32(0.25)) / np.float32(1.25), np.float32(0))
+            sky = ambient * (np.float32(0.82) + np.float32(0.18) * ny)
+            spark = max(nx * half[0] + ny * half[1] + nz * half[2], np.float32(0))
+            glow = shine * spark**18
+            layer = -1
+            if kind == 0:
+                layer = 0
+            elif kind == 2:
+                layer = 1
+            elif kind == 3:
+                layer = 2
+            elif kind == 4:
+                glow = np.float32(0.85) * spark**260
+                key = np.float32(0.5) * key + np.float32(0.25)
+            lit = np.float32(0.58) * key
+            if layer >= 0:
+                row = min(int(v * size), size - 1)
+                column = min(int(u * size), size - 1)
+                r *= detail[layer, row, column, 0] / np.float32(128)
+                g *= detail[layer, row, column, 1] / np.float32(128)
+                b *= detail[layer, row, column, 2] / np.float32(128)
+            image[y, x, 0] = min(r * (sky + lit * warmth[0]) + glow, np.float32(1))
+            image[y, x, 1] = min(g * (sky + lit * warmth[1]) + glow, np.float32(1))
+            image[y, x, 2] = min(b * (sky + lit * warmth[2]) + glow, np.float32(1))
+
+
+def frames(
+    model: FaceModel,
+    look: Look,
+    gender: str,
+    expression: NDArray[np.float32],
+    pose: NDArray[np.float32],
+    camera: ClipCamera,
+    wall: Array,
+) -> Iterator[NDArray[np.uint8]]:
+    """Draw a clip.
+
+    Args:
+        model: the open head.
+        look: the identity's appearance.
+        gender: build of the shoulders.
+        expression: coefficients, ``[T, 64]``.
+        pose: angles and translation about the model's origin, ``[T, 6]``.
+        camera: of the clip.
+        wall: background, ``[2 size, 2 size, 3]``.
+
+    Yields:
+        RGB frames ``[size, size, 3]``.
+    """
+    surfaces = make_surfaces(model, look, gender)
+    identity = torch.from_numpy(look.identity)
+    turns = rotation(torch.from_numpy(pose[:, :3])).numpy()
+    neck_drift = 0.25 * (pose[:, 3:] - pose[:, 3:].mean(0)) * np.array([1, 0.3, 0.3], np.float32)
+    for index in range(len(expression)):
+        head = model.vertices(identity, torch.from_numpy(expression[index])).numpy()
+        posed = _pose_scene(head, surfaces, look, turns[index], pose[index, 3:], neck_drift[index])
+        yield _draw(posed, surfaces, look, camera, wall)
+
+
+def _pose_scene(
+    head: Array, surfaces: Surfaces, look: Look, turn: Array, shift: Array, drift: Array
+) -> Array:
+    """All vertices of the scene in the camera's frame."""
+    source = surfaces.hair_source
+    outward = vertex_normals(head, surfaces.triangles[: _head_faces(surfaces, len(head))])[source]
+    cap = head[source] + outward * look.hair_thickness[source, None]
+    moving = np.concatenate([head, cap, surfaces.curtain]).astype(np.float32)
+    moving = moving @ turn.T + shift
+    return np.concatenate([moving, surfaces.body + drift]).astype(np.float32)
+
+
+def _head_faces(surfaces: Surfaces, vertices: int) -> int:
+    return int((surfaces.triangles.max(1) < vertices).sum())
+
+
+def _draw(
+    posed: Array, surfaces: Surfaces, look: Look, camera: ClipCamera, wall: Array
+) -> NDArray[np.uint8]:
+    depth = DISTANCE - posed[:, 2]
+    pixels = np.stack(
+        [
+            camera.focal_px * posed[:, 0] / depth + camera.centre_px[0],
+            camera.centre_px[1] - camera.focal_px * posed[:, 1] / depth,
+            depth,
+        ],
+        1,
+    ).astype(np.float32)
+    size = 2 * camera.size
+    raster = rasterize(magnify(pixels, 2), surfaces.triangles, size, size)
+    normals = vertex_normals(posed, surfaces.triangles)
+    image = wall.copy()
+    _shade(  # type: ignore[no-untyped-call]
+        raster.face, raster.barycentric, surfaces.triangles, normals, surfaces.albedo,
+        surfaces.gloss, surfaces.material, surfaces.corner_uv, look.detail, look.light,
+        np.float32(look.ambient), look.warmth, image,
+    )  # fmt: skip
+    return (np.clip(reduce_image(image, 2), 0, 1) * 255 + 0.5).astype(np.uint8)
