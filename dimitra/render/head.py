@@ -17,8 +17,8 @@ from dimitra.render.composite import EYE, INTERIOR, SKIN
 Floats = NDArray[np.float64]
 
 INTERIOR_COLOURS = {
-    "upper_teeth": (226.0, 214.0, 198.0),
-    "lower_teeth": (206.0, 192.0, 176.0),
+    "upper_teeth": (234.0, 224.0, 210.0),
+    "lower_teeth": (204.0, 182.0, 164.0),
     "tongue": (168.0, 82.0, 80.0),
     "mouth_interior": (112.0, 44.0, 44.0),
 }
@@ -47,6 +47,10 @@ LIP_REACH = 0.16
 """Radius around a lid or lip landmark that moves as one piece with it, decimetres."""
 INNER_REACH = 0.12
 """Radius around brows, eyes, nose and mouth within which edges are kept sharp, decimetres."""
+FRONT_DEPTH = (-0.4, -0.2)
+"""From which depth on (decimetres) skin belongs to the front of the face."""
+TEETH_ARCH = (0.02, 0.28)
+"""Distance from the middle (decimetres) over which the row of teeth turns from the light."""
 NECK_FADE = (0.16, 0.02)
 """From which depth below the jaw line on the head stops and the neck starts, decimetres."""
 
@@ -76,6 +80,7 @@ class Head:
         lips: [V] 1 on the lips, falling to 0.
         skull: [V] 1 on the head, falling to 0 on the neck.
         outer: [V] 0 on eyes, nose and mouth, rising to 1 on the sides and the top of the head.
+        front: [V] 1 on the skin of the face without its outline, where mirroring is safe.
         teeth: [V] 1 on the teeth.
         upper_teeth: [V] 1 on the upper teeth.
     """
@@ -93,6 +98,7 @@ class Head:
     lips: Floats
     skull: Floats
     outer: Floats
+    front: Floats
     teeth: Floats
     upper_teeth: Floats
 
@@ -172,6 +178,9 @@ def prepare_head(model: FaceModel) -> Head:
     plain = {**INTERIOR_COLOURS, **EYE_COLOURS}
     colours = np.array([plain.get(n, (0.0, 0.0, 0.0)) for n in model.part_names], np.float32)
     vertex_layer = kinds[parts]
+    teeth = model.part("upper_teeth", "lower_teeth").numpy()
+    arch = 1.0 - 0.6 * smoothstep(np.abs(mean[:, 0]), *TEETH_ARCH)
+    colours = colours[parts] * np.where(teeth, arch, 1.0)[:, None].astype(np.float32)
     inside = (vertex_layer == INTERIOR)[triangles].all(axis=1)
     layer = np.where(inside, INTERIOR, np.where(vertex_layer == EYE, EYE, SKIN)[triangles[:, 0]])
     _, twin = cKDTree(mean).query(mean * [-1.0, 1.0, 1.0])
@@ -185,12 +194,13 @@ def prepare_head(model: FaceModel) -> Head:
     upper = smoothstep(mean[None, :, 1] - height[:, None], -0.02, 0.01)
     below = np.stack([_near(mean, landmarks[list(lid)], LOWER_LID_REACH) for lid in LOWER_LIDS])
     lashes = model.part("lashes").numpy()
+    outline = model.part("ears", "scalp", "neck").numpy()
     return Head(
         model=model,
         mean=mean,
         triangles=triangles,
         layer=layer.astype(np.uint8),
-        colours=colours[parts],
+        colours=colours,
         vertex_layer=vertex_layer,
         twin=np.asarray(twin, np.int64),
         landmarks=landmarks,
@@ -199,7 +209,8 @@ def prepare_head(model: FaceModel) -> Head:
         lips=_near(mean, landmarks[list(LIPS)], LIP_REACH),
         skull=skull,
         outer=1.0 - _near(mean, landmarks[17:], INNER_REACH),
-        teeth=model.part("upper_teeth", "lower_teeth").numpy().astype(np.float64),
+        front=(vertex_layer == SKIN) * ~outline * skull * smoothstep(mean[:, 2], *FRONT_DEPTH),
+        teeth=teeth.astype(np.float64),
         upper_teeth=model.part("upper_teeth").numpy().astype(np.float64),
     )
 

@@ -41,9 +41,9 @@ MOTION = 70
 """Values of a frame's motion: expression 64, angles 3, translations 3."""
 BLOCK = 32
 """Frames posed at once."""
-DEPTH_OF_SHADE, DEPTH_OF_TEETH = 0.25, 0.6
+DEPTH_OF_SHADE, DEPTH_OF_TEETH = 0.25, 1.0
 """Depth behind the lips (decimetres) at which mouth and teeth are darker by a factor e."""
-LIT, UNLIT = (0.02, 0.16), 0.45
+LIT, UNLIT = (0.0, 0.1), 0.5
 """Opening of the lips (decimetres) from which light enters, and at which all of it does; the
 share of light that reaches the mouth through closed lips."""
 BLINKING, CLOSING = (0.08, 0.4), (0.15, 0.6)
@@ -160,7 +160,9 @@ def _draw(
     attributes[:, FILL] = _fill(head, portrait, placed.vertices[t])
     attributes[:, [TRUST, TWIN_TRUST]] *= _grazing(head, placed.posed[t])[:, None]
     colours = (portrait.colours * _shade(head, placed, t)).astype(np.float32)
-    return compose(drawn, head.triangles, head.layer, attributes, colours, under, portrait.pictures)
+    return compose(
+        drawn, head.triangles, portrait.layer, attributes, colours, under, portrait.pictures
+    )
 
 
 def _grazing(head: Head, posed: NDArray[np.float32]) -> Floats:
@@ -191,13 +193,15 @@ def _fill(head: Head, portrait: Portrait, vertices: NDArray[np.float32]) -> Floa
         beyond = float(smoothstep(opening - portrait.lips, *WIDENING))
         fill[interior] = np.maximum(1.0 - beyond, portrait.teeth_seen * head.upper_teeth[interior])
     fill[eye] = np.where(head.mean[eye, 0] < 0, opened[0], opened[1])
+    fill[np.unique(head.triangles[(portrait.layer == INTERIOR) & (head.layer == EYE)])] = 0.0
     return np.asarray(fill)
 
 
 def _shade(head: Head, placed: Placed, t: int) -> Floats:
-    """Darkening [V, 1] of the mouth's inside: by its depth behind the lips, and where they part."""
+    """Darkening [V, 1] of the mouth's inside: by depth behind the lips, and while they are shut."""
     posed = placed.posed[t]
     depth = np.maximum(posed[head.landmarks[48:60], 2].mean() - posed[:, 2], 0.0)
     reach = np.where(head.teeth > 0, DEPTH_OF_TEETH, DEPTH_OF_SHADE)
     light = smoothstep(lip_opening(placed.vertices[t], head.landmarks), *LIT)
-    return np.asarray((UNLIT + (1.0 - UNLIT) * light) * np.exp(-depth / reach)[:, None])
+    shade = (UNLIT + (1.0 - UNLIT) * light) * np.exp(-depth / reach)
+    return np.where(head.vertex_layer == EYE, 1.0, shade)[:, None]

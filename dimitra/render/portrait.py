@@ -82,7 +82,9 @@ class Portrait:
         size: side of the photo, pixels.
         pictures: the photo and its continuations, packed as ``compose`` reads them.
         attributes: [V, 7] float32, columns of ``compose`` with ``FILL`` zero.
-        colours: [V, 3] float32, interior colours in the photo's light.
+        layer: [F] uint8, layers of the triangles; eyes that the photo shows closed have plain
+            colours, as the interior has.
+        colours: [V, 3] float32, plain colours in the photo's light.
         grid: warp of the picture around the head.
         handles: [K] vertices that pull the grid.
         halo: [N, 3] points in the model frame that pull it too (hair).
@@ -97,6 +99,7 @@ class Portrait:
     size: int
     pictures: NDArray[np.float32]
     attributes: NDArray[np.float32]
+    layer: NDArray[np.uint8]
     colours: NDArray[np.float32]
     grid: WarpGrid
     handles: NDArray[np.int64]
@@ -164,6 +167,17 @@ def _continued(
         sure = _surely(cover)
         pictures.append(fill_unknown(photo, sure) if sure.sum() >= FEW_PIXELS else skin)
     return pack_pictures(pictures)
+
+
+def _layers(head: Head, raster: Raster) -> NDArray[np.uint8]:
+    """Layers [F], with eyes that the photo does not show among the plain colours."""
+    layer = head.layer.copy()
+    right = head.mean[head.triangles[:, 0], 0] < 0
+    for side in (right, ~right):
+        eye = side & (head.layer == EYE)
+        if _surely(_coverage(raster, eye)).sum() < FEW_PIXELS:
+            layer[eye] = INTERIOR
+    return layer
 
 
 def _disc(radius_px: float) -> NDArray[np.bool_]:
@@ -273,7 +287,7 @@ def prepare_portrait(
     attributes[:, TRUST] = trust
     attributes[:, [TWIN_X, TWIN_Y]] = projected[head.twin, :2]
     twin = smoothstep(trust, 0.35, 0.05) * smoothstep(trust[head.twin], 0.5, 0.9)
-    attributes[:, TWIN_TRUST] = twin * head.skull * (head.vertex_layer == SKIN)
+    attributes[:, TWIN_TRUST] = twin * head.front
 
     pulling = np.where(head.vertex_layer == SKIN, trust, 0.0)
     handles = _thin(projected, pulling, size)
@@ -287,6 +301,7 @@ def prepare_portrait(
         size=size,
         pictures=_continued(image, eye, opening),
         attributes=attributes,
+        layer=_layers(head, raster),
         colours=head.colours * np.float32(np.clip(light / FULL_LIGHT, 0.15, 1.1)),
         grid=grid,
         handles=handles,

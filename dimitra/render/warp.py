@@ -9,6 +9,7 @@ so one matrix per reference picture gives every frame.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,12 +99,16 @@ def _unfold(rest: NDArray[np.float32], moved: NDArray[np.float32]) -> None:
                         )
 
 
-def _laplacian(side: int) -> NDArray[np.float64]:
-    """Graph Laplacian [side^2, side^2] of a square grid."""
+@functools.cache
+def _energy(side: int) -> NDArray[np.float64]:
+    """Both energies of a square grid [side^2, side^2], from its graph Laplacian."""
     path = 2.0 * np.eye(side) - np.eye(side, k=1) - np.eye(side, k=-1)
     path[0, 0] = path[-1, -1] = 1.0
     one = np.eye(side)
-    return np.asarray(np.kron(path, one) + np.kron(one, path))
+    laplacian = np.kron(path, one) + np.kron(one, path)
+    energy = STIFFNESS * (laplacian + THIN_PLATE * laplacian @ laplacian)
+    energy.flags.writeable = False
+    return np.asarray(energy)
 
 
 def warp_grid(
@@ -156,8 +161,7 @@ def warp_grid(
     ):
         bilinear[np.arange(len(index)), (i + di) * side + (j + dj)] = share
 
-    laplacian = _laplacian(side)
-    energy = STIFFNESS * (laplacian + THIN_PLATE * laplacian @ laplacian)
+    energy = _energy(side)
     pulled = bilinear.T * weight
     system = energy + pulled @ bilinear
     free = np.ones((side, side), bool)

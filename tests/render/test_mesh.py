@@ -144,6 +144,24 @@ def test_closed_eyes_show_skin(model, renderer, photo, fitted, landmarks) -> Non
         assert frame[y - 3 : y + 1, x - 2 : x + 3].mean() > before + 20  # no iris
 
 
+def test_eyes_that_the_photo_shows_closed_open_with_whites_and_irises(
+    model, renderer, photo, fitted, landmarks
+) -> None:
+    identity, crop, reference = fitted
+    shut = reference.copy()
+    shut[:64] += units(model, eyeBlinkLeft=0.9, eyeBlinkRight=0.9)
+    asleep = one(renderer, photo, fitted, shut)
+    (awake,) = renderer.render(asleep, identity, crop, shut, reference[None])
+    points = landmarks(photo)
+    for eye in (points[36:42], points[42:48]):
+        (x0, y0), (x1, y1) = (
+            np.rint(eye.min(axis=0)).astype(int),
+            np.rint(eye.max(axis=0)).astype(int),
+        )
+        opened = awake[y0 : y1 + 1, x0 : x1 + 1].mean(axis=2)
+        assert np.ptp(opened) > 100
+
+
 def test_frames_repeat_to_the_byte_in_any_block(renderer, photo, fitted) -> None:
     identity, crop, reference = fitted
     rng = np.random.default_rng(0)
