@@ -16,10 +16,13 @@ from dimitra.morphable.model import FaceModel, vertex_normals
 
 Array = NDArray[np.float32]
 
-_SKIN, _PLAIN, _HAIR, _CLOTH, _EYE = range(5)
-DETAIL_PX = 512
+_SKIN, _HAIR, _CLOTH, _PLAIN, EYE = range(5)
+
+DETAIL_PX = 1024
 _NECK_CUT = -1.02
 _NECK_ROWS, _BODY_ROWS = 4, 12
+_NECK_SHADE = 0.72
+"""The chin's shadow."""
 
 _HAIR_COLOURS = (
     (0.08, 0.06, 0.05), (0.14, 0.09, 0.06), (0.26, 0.16, 0.09), (0.42, 0.27, 0.13),
@@ -79,15 +82,15 @@ def _noise(
 def _detail(generator: np.random.Generator, freckles: float) -> NDArray[np.uint8]:
     """Skin pores and blotches, hair strands, cloth weave, ``[3, S, S, 3]``."""
     size = DETAIL_PX
-    blotch = _noise(generator, size, (14, 14))
-    fine = _noise(generator, size, (1.0, 1.0)) + 0.8 * _noise(generator, size, (2.5, 2.5))
-    spots = np.clip(_noise(generator, size, (1.6, 1.6)) - 1.9, 0, 1) * freckles
-    skin = 1 + 0.018 * fine[..., None] + 0.022 * blotch[..., None] * np.array([0.4, 1.0, 0.9])
+    blotch = _noise(generator, size, (24, 24))
+    fine = _noise(generator, size, (1.2, 1.2)) + 0.8 * _noise(generator, size, (4.0, 4.0))
+    spots = np.clip(_noise(generator, size, (2.0, 2.0)) - 2.1, 0, 0.8) * freckles
+    skin = 1 + 0.020 * fine[..., None] + 0.024 * blotch[..., None] * np.array([0.4, 1.0, 0.9])
     skin = skin - spots[..., None] * np.array([0.18, 0.32, 0.38])
-    strands = _noise(generator, size, (40, 0.8)) + 0.7 * _noise(generator, size, (60, 3.0))
+    strands = _noise(generator, size, (80, 1.2)) + 0.7 * _noise(generator, size, (120, 5.0))
     hair = 1 + 0.26 * strands[..., None] * np.ones(3)
-    weave = _noise(generator, size, (0.8, 0.8))
-    folds = _noise(generator, size, (30, 12))
+    weave = _noise(generator, size, (1.2, 1.2))
+    folds = _noise(generator, size, (60, 24))
     cloth = 1 + (0.04 * weave + 0.10 * folds)[..., None] * np.ones(3)
     layers = np.clip(np.stack([skin, hair, cloth]) * 128, 0, 255)
     return np.asarray(layers, np.uint8)
@@ -154,7 +157,7 @@ def make_look(model: FaceModel, gender: str, generator: np.random.Generator) -> 
         identity=identity,
         texture=texture,
         albedo=np.clip(albedo, 0.02, 1.6).astype(np.float32),
-        detail=_detail(generator, float(generator.choice([0.0, 0.0, 0.5, 1.0]))),
+        detail=_detail(generator, float(generator.choice([0.0, 0.0, 0.25, 0.5]))),
         hair_thickness=thickness,
         hair_length=length,
         hair_colour=hair_colour,
@@ -200,7 +203,7 @@ class Surfaces:
         triangles: ``[F, 3]``.
         albedo: ``[N, 3]`` sRGB.
         gloss: specular strength, ``[N]``.
-        material: detail layer of each triangle, or -1 for none, ``[F]``.
+        material: of each triangle; skin, hair and cloth are the layers of ``Look.detail``, ``[F]``.
         corner_uv: ``[F, 3, 2]``, in [0, 1], v down.
         hair_source: head vertex that each hair-cap vertex follows, ``[H]``.
         curtain: hair that falls, in the head's frame, ``[C, 3]``.
@@ -276,7 +279,7 @@ def _curtain(length: float, model_top: float) -> Array:
 def _ragged(mean: Array) -> NDArray[np.bool_]:
     """Vertices of the neck's ragged lower edge, which the collar replaces, ``[V]``."""
     x, y = np.abs(mean[:, 0]), mean[:, 1]
-    return np.asarray((y < _NECK_CUT) | ((y < -0.62) & (x > 0.56) & (mean[:, 2] < -0.45)))
+    return np.asarray((y < _NECK_CUT) | ((y < -0.55) & (x > 0.50) & (mean[:, 2] < -0.40)))
 
 
 def make_surfaces(model: FaceModel, look: Look, gender: str) -> Surfaces:
@@ -302,11 +305,12 @@ def make_surfaces(model: FaceModel, look: Look, gender: str) -> Surfaces:
     neck_triangles = _grid(_NECK_ROWS, 48, closed=True) + count
     cloth_triangles = _grid(_BODY_ROWS, 48, closed=True) + count + _NECK_ROWS * 48
     hair = np.asarray(look.hair_colour, np.float32)
+    neck = look.albedo[model.part("neck").numpy()].mean(0)
     albedo = np.concatenate(
         [
             look.albedo,
             np.repeat(hair[None], len(source) + len(curtain), 0),
-            np.repeat(look.albedo[model.part("neck").numpy()].mean(0)[None], _NECK_ROWS * 48, 0),
+            np.repeat(_NECK_SHADE * neck[None], _NECK_ROWS * 48, 0),
             np.repeat(np.asarray(look.cloth_colour, np.float32)[None], _BODY_ROWS * 48, 0),
         ]
     )
@@ -319,7 +323,7 @@ def make_surfaces(model: FaceModel, look: Look, gender: str) -> Surfaces:
     gloss[-len(body) :] = 0.0
     skin = model.part("skin", "ears", "neck", "lips", "eyelids").numpy()
     eye_faces = eyes[triangles].all(1)
-    kind = np.where(eye_faces, _EYE, np.where(skin[triangles].all(1), _SKIN, _PLAIN))
+    kind = np.where(eye_faces, EYE, np.where(skin[triangles].all(1), _SKIN, _PLAIN))
     material = np.concatenate(
         [
             kind,

@@ -36,7 +36,7 @@ _CHORUS_VOICES = (
 )  # fmt: skip
 _LECTURE_VOICES = (
     Voice("flite", "slt", "f", 0.95, 178, 0.98), Voice("flite", "rms", "m", 1.00, 105, 0.98),
-    Voice("flite", "awb", "f", 0.95, 190, 1.15), Voice("flite", "kal16", "m", 1.00, 95, 1.04),
+    Voice("flite", "awb", "f", 0.95, 190, 1.15), Voice("flite", "kal16", "m", 0.90, 95, 1.04),
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dimitra.morphable.camera import rotation
 from dimitra.morphable.model import FaceModel
 from dimitra.render.rasterizer import compiled, magnify, rasterize, reduce_image, vertex_normals
-from dimitra.sample.appearance import Array, Look, Surfaces, make_surfaces
+from dimitra.sample.appearance import EYE, Array, Look, Surfaces, make_surfaces
 
 DISTANCE = 10.0
 PIVOT = np.array([0.0, -0.75, -0.55])
@@ -66,6 +66,7 @@ def _shade(  # type: ignore[no-untyped-def]  # compiled: types come from the cal
     size = detail.shape[1]
     half = light + np.array([0.0, 0.0, 1.0], np.float32)
     half = half / np.sqrt((half * half).sum())
+    eye = np.array([0.17 * np.sign(light[0]), 0.10, 0.98], np.float32)  # a window above the camera
     for y in range(height):
         for x in range(width):
             f = face[y, x]
@@ -96,23 +97,17 @@ def _shade(  # type: ignore[no-untyped-def]  # compiled: types come from the cal
             sky = ambient * (np.float32(0.82) + np.float32(0.18) * ny)
             spark = max(nx * half[0] + ny * half[1] + nz * half[2], np.float32(0))
             glow = shine * spark**18
-            layer = -1
-            if kind == 0:
-                layer = 0
-            elif kind == 2:
-                layer = 1
-            elif kind == 3:
-                layer = 2
-            elif kind == 4:
-                glow = np.float32(0.85) * spark**260
+            if kind == EYE:
+                catch = max(nx * eye[0] + ny * eye[1] + nz * eye[2], np.float32(0))
+                glow = np.float32(0.9) * catch**140
                 key = np.float32(0.5) * key + np.float32(0.25)
             lit = np.float32(0.58) * key
-            if layer >= 0:
+            if kind < len(detail):
                 row = min(int(v * size), size - 1)
                 column = min(int(u * size), size - 1)
-                r *= detail[layer, row, column, 0] / np.float32(128)
-                g *= detail[layer, row, column, 1] / np.float32(128)
-                b *= detail[layer, row, column, 2] / np.float32(128)
+                r *= detail[kind, row, column, 0] / np.float32(128)
+                g *= detail[kind, row, column, 1] / np.float32(128)
+                b *= detail[kind, row, column, 2] / np.float32(128)
             image[y, x, 0] = min(r * (sky + lit * warmth[0]) + glow, np.float32(1))
             image[y, x, 1] = min(g * (sky + lit * warmth[1]) + glow, np.float32(1))
             image[y, x, 2] = min(b * (sky + lit * warmth[2]) + glow, np.float32(1))
