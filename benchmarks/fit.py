@@ -47,6 +47,8 @@ def main() -> None:
         for shard in list_shards(Path("data/crops"))
         for clip, parts in read_shard(shard).items()
     }
+    if not samples or not any(Path("truth").rglob("*.npz")):
+        raise SystemExit("data/crops or truth/ is empty: run `make repro` first")
     chosen = sorted(samples)[:: max(1, len(samples) // arguments.clips)]
     mouth = list(MOUTH[params.face_model])
     eyes = model.landmarks(torch.zeros(80), torch.zeros(64))[list(OUTER_EYE)]

@@ -1,0 +1,49 @@
+"""What the committed metrics of the full sample run must show."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+METHODS = ("dimitra_hp", "dimitra_no_hp", "frozen_first_frame")
+
+
+@pytest.mark.parametrize(("dataset", "clips"), [("chorus", 24), ("lecture", 4)])
+def test_tables_are_complete(dataset: str, clips: int) -> None:
+    table = json.loads((ROOT / "metrics" / f"{dataset}.json").read_text())
+    for method in METHODS:
+        for metric in ("f_lmd", "m_lmd"):
+            cell = table[method][metric]
+            assert cell["value"] > 0
+            assert cell["n"] + cell["dropped"] == clips
+        for metric in ("sync_dist", "sync_conf"):
+            assert table[method][metric]["value"] is None
+            assert table[method][metric]["reason"]
+
+
+def test_generated_mouths_beat_a_frozen_face_on_unseen_people() -> None:
+    table = json.loads((ROOT / "metrics" / "chorus.json").read_text())
+    frozen = table["frozen_first_frame"]["m_lmd"]["value"]
+    assert table["dimitra_hp"]["m_lmd"]["value"] < frozen
+    assert table["dimitra_no_hp"]["m_lmd"]["value"] < frozen
+
+
+def test_lock_belongs_to_the_committed_parameters_and_metrics() -> None:
+    import hashlib
+
+    lock = yaml.safe_load((ROOT / "dvc.lock").read_text())
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, stage in lock["stages"].items():
+        for key, value in stage.get("params", {}).get("params.yaml", {}).items():
+            current = params
+            for part in key.split("."):
+                current = current[part]
+            assert current == value, f"{name}: {key}"
+    outs = {out["path"]: out["md5"] for out in lock["stages"]["evaluate"]["outs"]}
+    for dataset in ("chorus", "lecture"):
+        data = (ROOT / "metrics" / f"{dataset}.json").read_bytes()
+        assert (
+            hashlib.md5(data, usedforsecurity=False).hexdigest() == outs[f"metrics/{dataset}.json"]
+        )
