@@ -1,8 +1,8 @@
 """The Basel Face Model 2009 in Deng's form, read from ``BFM_model_front.mat``.
 
 The file is licensed: the user makes it with ``Deep3DFaceRecon_pytorch`` from the University of
-Basel's ``01_MorphableModel.mat`` and ``Exp_Pca.bin`` (Guo et al. 2018). Its bases carry their standard
-deviations and decimetres already; indices in it count from 1.
+Basel's ``01_MorphableModel.mat`` and ``Exp_Pca.bin`` (Guo et al. 2018). Its bases carry their
+standard deviations and decimetres already; indices in it count from 1.
 """
 
 from __future__ import annotations
