@@ -14,7 +14,8 @@ from scipy.spatial import Delaunay
 
 from dimitra.morphable import bfm
 from dimitra.morphable.alignment import five_points
-from dimitra.morphable.camera import project, to_camera
+from dimitra.morphable.camera import aligned_to_crop, project, to_camera
+from dimitra.morphable.fit import fit_clip
 from dimitra.morphable.model import vertex_normals
 
 _SIZE = 400
@@ -180,3 +181,17 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     empty.write_bytes(b"")
     with pytest.raises(bfm.FaceModelFileError, match=r"empty.mat"):
         bfm.read(empty)
+
+
+def test_the_landmark_fit_takes_this_model_too(path: Path) -> None:
+    model = bfm.read(path)
+    generator = torch.Generator().manual_seed(0)
+    pose = torch.zeros(20, 6)
+    pose[:, 1] = torch.linspace(-0.2, 0.2, 20)
+    shape = model.landmarks(
+        torch.randn(80, generator=generator), torch.randn(64, generator=generator)
+    )
+    crop = torch.tensor([0.9, 128.0, 128.0]).expand(20, 3)
+    fitted = fit_clip(model, aligned_to_crop(project(to_camera(shape, pose)), crop))
+    assert fitted.residual_px.mean() < 0.6
+    assert (fitted.pose[:, 1] - pose[:, 1]).abs().max() < 0.04
