@@ -7,14 +7,15 @@ truth's own landmarks and outline, so its errors are the fit's, and what the oth
 detector's. What the rows mean:
 
 * rotation: angle between fitted and true head rotation. The truth is turned into the crop's virtual
-  camera, which looks at the middle of the crop. Then the same without each clip's constant rotation.
+  camera, which looks at the middle of the crop. "Motion": without each clip's constant rotation.
 * vertices: mean distance in the model's frame, identity and expression, no alignment; in percent of
   the true distance of the outer eye corners. "Best placed": after one similarity a clip, since one
   camera does not know size from distance. "Motion": after each vertex' mean over the clip.
 * coefficients: Pearson's correlation in a clip, mean over clips; the median row takes the median of
   the 13 in every clip first.
-* blinks: frames whose lid opening is below half of the clip's median make a blink; the truth's are
-  those with `blink` over 0.5. Two blinks match when they are at most two frames apart.
+* blinks: frames whose lid opening (height over width) is below a share of the clip's median make a
+  blink; the truth's are those with `blink` over 0.5. Two blinks match when they are at most two
+  frames apart. F1 at a share of one half, and at the share that serves this source best.
 * jitter: one frame of a clip, 50 times with fresh sensor noise (standard deviation 2 of 255),
   landmarks measured as the crop stage does, fitted: standard deviation about the mean.
 """
@@ -50,6 +51,8 @@ FACE = ("skin", "lips", "eyelids", "brows")
 UPPER_LIDS, LOWER_LIDS = (37, 38, 43, 44), (41, 40, 47, 46)
 EYE_CORNERS = ((36, 39), (42, 45))
 SHUT, NEAR_FRAMES = 0.5, 2
+SHARES = (SHUT, *(round(0.3 + 0.05 * k, 2) for k in range(14)))
+"""Shares of the median lid opening tried; the first is the rule without tuning."""
 STILL_FRAMES, STILL_NOISE, STILL_CLIPS, STILL_SCALE = 50, 2.0, 4, 2
 CROP_PX = 256
 
@@ -143,7 +146,8 @@ def crop_view(sample: Sample, crop: Tensor) -> Tensor:
     ahead = torch.tensor([0.0, 0.0, -1.0])
     x, y, z = torch.linalg.cross(ray, ahead).tolist()
     skew = torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return torch.eye(3) + skew + skew @ skew / (1.0 + float(ray @ ahead))
+    turned: Tensor = torch.eye(3) + skew + skew @ skew / (1.0 + float(ray @ ahead))
+    return turned
 
 
 def angles_between(first: Tensor, second: Tensor) -> float:
@@ -253,8 +257,11 @@ def compare(
         (tensor(sample.track["landmarks"])[:count], tally.landmark_blinks),
     ):
         opening = lid_opening(points)
-        found_blinks = events(opening < SHUT * np.median(opening))
-        total += (matched(found_blinks, true_blinks), len(found_blinks), len(true_blinks))
+        for share, counts in zip(SHARES, total, strict=True):
+            found_blinks = events(opening < share * np.median(opening))
+            counts[:] += np.array(
+                (matched(found_blinks, true_blinks), len(found_blinks), len(true_blinks))
+            )
 
 
 def still_landmarks(sample: Sample, landmarker: Dlib68, seed: int) -> Tensor:
@@ -306,14 +313,16 @@ def show(
     """Print a row: mean over clips and the worst of them."""
     column = np.array(values)
     worst = np.nanmin(column) if low else np.nanmax(column)
-    print(f"{name:44}{np.nanmean(column):9.2f}{worst:9.2f}  {unit:3}{goal}")
+    print(f"{name:44}{np.nanmean(column):9.2f}{worst:9.2f}  {unit:4}{goal}")
 
 
-def f1(counts: NDArray[np.int64]) -> str:
-    """Score of (matched, found, true)."""
-    hits, found, true = (int(value) for value in counts)
-    score = 2 * hits / max(found + true, 1)
-    return f"{score:9.2f}           (precision {hits}/{found}, recall {hits}/{true})"
+def show_blinks(name: str, table: NDArray[np.int64]) -> None:
+    """Print F1 of the plain rule and of the best share; rows of (matched, found, true)."""
+    scores = 2 * table[:, 0] / np.maximum(table[:, 1] + table[:, 2], 1)
+    for title, k in (("", 0), (", best share", int(scores.argmax()))):
+        hits, found, true = table[k].tolist()
+        counts = f"share {SHARES[k]}, precision {hits}/{found}, recall {hits}/{true}"
+        print(f"{f'blink F1, {name}{title}':44}{scores[k]:9.2f}           {counts}")
 
 
 def report(tally: Tally, mouth: Sequence[int]) -> None:
@@ -331,7 +340,9 @@ def report(tally: Tally, mouth: Sequence[int]) -> None:
         ("face, motion", "%", ""),
         ("residual", "px", ""),
     ):
-        title = f"{name} error" if name.startswith("rotation") else f"{name} vertex error"
+        part, _, rest = name.partition(", ")
+        kind = "error" if part == "rotation" else "vertex error"
+        title = f"{part} {kind}, {rest}" if rest else f"{part} {kind}"
         title = "landmark residual" if name == "residual" else title
         show(title, [row[name] for row in rows], unit, goal)
     medians = [float(np.nanmedian(clip)) for clip in tally.coefficients]
@@ -340,9 +351,9 @@ def report(tally: Tally, mouth: Sequence[int]) -> None:
     print(
         "  of each, " + " ".join(f"{k}:{value:.2f}" for k, value in zip(mouth, each, strict=True))
     )
-    print(f"{'blink F1, fitted lids':44}{f1(tally.blinks)}")
+    show_blinks("fitted lids", tally.blinks)
     speed = tally.frames / tally.seconds
-    print(f"{'frames per CPU second, landmarks given':44}{speed:9.0f}           goal > 200")
+    print(f"{'frames per CPU second, landmarks given':44}{speed:9.0f}             goal > 200")
 
 
 def main() -> None:
@@ -360,7 +371,8 @@ def main() -> None:
     mouth = MOUTH[params.face_model]
     fit_clip(model, tensor(next(iter(samples.values())).track["landmarks"])[:10])  # warm up
     for name, source in sources(params.landmarks).items():
-        tally = Tally([], [], np.zeros(3, np.int64), np.zeros(3, np.int64))
+        none = np.zeros((len(SHARES), 3), np.int64)
+        tally = Tally([], [], none.copy(), none.copy())
         for sample in samples.values():
             start = time.process_time()
             fit = source(model, sample, settings)
@@ -371,7 +383,7 @@ def main() -> None:
         )
         report(tally, mouth)
         if name != "exact":
-            print(f"{'blink F1, the landmarks themselves':44}{f1(tally.landmark_blinks)}")
+            show_blinks("landmarks", tally.landmark_blinks)
             show_jitter(model, samples, settings)
 
 
