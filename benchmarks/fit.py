@@ -165,7 +165,8 @@ def best_place(found: Tensor, true: Tensor) -> Tensor:
     sign[2] = torch.sign(torch.det(u @ vt))
     scale = (s * sign).sum() / (a - a_mean).square().sum()
     turned = (a - a_mean) @ (u @ torch.diag(sign) @ vt).T
-    return (scale * turned + b_mean).reshape(found.shape).float()
+    placed: Tensor = (scale * turned + b_mean).reshape(found.shape).float()
+    return placed
 
 
 def events(shut: NDArray[np.bool_]) -> list[tuple[int, int]]:
