@@ -194,7 +194,10 @@ def test_broken_clips_are_quarantined_with_their_reason(
     for path in sorted(folder.glob("data/**/quarantine.parquet")):
         for row in pq.read_table(path).to_pylist():
             found[row["clip_id"]] = row["reason"]
-    assert found == broken
+    # HDTF's lists name four lectures; the cut holds one of them.
+    missing = {clip for clip, reason in found.items() if reason == "missing_file"}
+    assert sorted(clip.split("-")[1] for clip in missing) == ["blake_0", "casey_0", "devon_0"]
+    assert {clip: found[clip] for clip in found if clip not in missing} == broken
     for path in sorted(folder.glob("data/**/balance.json")):
         balance = json.loads(path.read_text())
         assert balance["clips_in"] == balance["clips_out"] + balance["quarantined"], path
