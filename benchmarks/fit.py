@@ -42,7 +42,7 @@ from dimitra.media.video import read_video
 from dimitra.morphable import open_head
 from dimitra.morphable.camera import aligned_to_crop, project, rotation, to_camera
 from dimitra.morphable.coefficients import MOUTH
-from dimitra.morphable.fit import ClipFit, FitSettings, fit_clip
+from dimitra.morphable.fit import ClipFit, FitSettings, MeshLandmarks, fit_clip
 from dimitra.morphable.model import FaceModel, interocular
 from dimitra.shards import list_shards, read_npz, read_shard
 from pipelines.params import load
@@ -99,6 +99,16 @@ def from_track(model: FaceModel, sample: Sample, settings: FitSettings) -> ClipF
     return fit_clip(model, tensor(track["landmarks"]), torch.tensor(track["detected"]), settings)
 
 
+def from_mesh(model: FaceModel, sample: Sample, settings: FitSettings) -> ClipFit:
+    """Fit to the MediaPipe mesh that the crop stage measured."""
+    track = sample.track
+    mesh = MeshLandmarks(
+        tensor(track["mesh"]), tensor(track["mesh_scores"]), torch.tensor(track["mesh_found"])
+    )
+    landmarks, detected = tensor(track["landmarks"]), torch.tensor(track["detected"])
+    return fit_clip(model, landmarks, detected, settings, mesh)
+
+
 def exact_landmarks(model: FaceModel, sample: Sample) -> Tensor:
     """True landmarks [T, 68, 2] in crop pixels; jaw points where the outline of the face is."""
     truth = sample.truth
@@ -126,10 +136,11 @@ def exact_landmarks(model: FaceModel, sample: Sample) -> Tensor:
     return points
 
 
-def sources(name: str) -> dict[str, Callable[[FaceModel, Sample, FitSettings], ClipFit]]:
-    """Ways to fit a clip, by the name of their landmarks."""
+def sources(mesh: bool) -> dict[str, Callable[[FaceModel, Sample, FitSettings], ClipFit]]:
+    """Ways to fit a clip, by the name of their landmarks; MediaPipe's where the crops hold them."""
     return {
-        name: from_track,
+        "dlib": from_track,
+        **({"mediapipe": from_mesh} if mesh else {}),
         "exact": lambda model, sample, settings: fit_clip(
             model, exact_landmarks(model, sample), None, settings
         ),
@@ -370,8 +381,9 @@ def main() -> None:
     )
     samples = read_samples(arguments.clips)
     mouth = MOUTH[params.face_model]
+    dense = all("mesh" in sample.track for sample in samples.values())
     fit_clip(model, tensor(next(iter(samples.values())).track["landmarks"])[:10])  # warm up
-    for name, source in sources(params.landmarks).items():
+    for name, source in sources(dense).items():
         none = np.zeros((len(SHARES), 3), np.int64)
         tally = Tally([], [], none.copy(), none.copy())
         for sample in samples.values():
@@ -383,7 +395,7 @@ def main() -> None:
             f"\n{params.face_model}, landmarks {name}: {len(samples)} clips, {tally.frames} frames"
         )
         report(tally, mouth)
-        if name != "exact":
+        if name == "dlib":
             show_blinks("landmarks", tally.landmark_blinks)
             show_jitter(model, samples, settings)
 

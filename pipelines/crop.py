@@ -18,6 +18,7 @@ from dimitra.clips import Clip, ClipError, Reason
 from dimitra.faces.crop import CropBox, crop_box, rescale, to_crop
 from dimitra.faces.detector import DlibDetector
 from dimitra.faces.landmarks import Dlib68, Landmarker
+from dimitra.faces.mediapipe import FaceMesh, MediaPipeLandmarker, complete
 from dimitra.faces.track import FaceTracker, Track, interpolate, measure_steadily, smooth_boxes
 from dimitra.media.audio import SAMPLE_RATE_HZ, encode_flac, read_audio
 from dimitra.media.container import MediaLimits, frame_count, probe
@@ -55,6 +56,11 @@ class Cropper:
         self._crf: int = crop["crf"]
         self._preset: str = crop["preset"]
         self._landmarker: Landmarker = Dlib68(asset_path("dlib_68"))
+        self._mesh = (
+            MediaPipeLandmarker(asset_path("mediapipe_landmarker"))
+            if crop["mesh"] == "mediapipe"
+            else None
+        )
         self._tracker = FaceTracker(DlibDetector(_DOUBTFUL), self._landmarker, crop["detect_every"])
 
     def __call__(self, clip: Clip, parts: Members) -> Members:  # noqa: ARG002
@@ -69,7 +75,12 @@ class Cropper:
         self._check_length(frames, clip)
         box = crop_box(track.landmarks[track.detected], *size, self._margin)
         boxes = smooth_boxes(track.landmarks)
-        mp4, landmarks = self._cut(video, clip, box, boxes)
+        mp4, landmarks, mesh = self._cut(video, clip, box, boxes)
+        dense = (
+            {}
+            if mesh is None
+            else {"mesh": mesh.points, "mesh_scores": mesh.scores, "mesh_found": mesh.found}
+        )
         return {
             "mp4": mp4,
             "flac": encode_flac(self._fit(samples, frames)),
@@ -79,6 +90,7 @@ class Cropper:
                     "landmarks": interpolate(landmarks, track.detected),
                     "detected": track.detected,
                     "transform": box.transform(self._size),
+                    **dense,
                 }
             ),
         }
@@ -133,11 +145,12 @@ class Cropper:
 
     def _cut(
         self, path: Path, clip: Clip, box: CropBox, boxes: NDArray[np.float32]
-    ) -> tuple[bytes, NDArray[np.float32]]:
-        """Encoded crop, and landmarks ``[T, 68, 2]`` in its pixels."""
+    ) -> tuple[bytes, NDArray[np.float32], FaceMesh | None]:
+        """Encoded crop, landmarks ``[T, 68, 2]`` and face mesh in its pixels."""
         size, large = self._size, self._size * LANDMARK_SCALE
         places = to_crop(boxes.reshape(-1, 2, 2), box.transform(large)).reshape(-1, 4)
         landmarks: list[NDArray[np.float32]] = []
+        answers: list[tuple[NDArray[np.float32], NDArray[np.float32]] | None] = []
 
         def crops() -> Iterator[av.VideoFrame]:
             cut: Callable[[av.VideoFrame], av.VideoFrame] | None = None
@@ -149,10 +162,24 @@ class Cropper:
                     enlarge = scaler(frame, f"{square},{_scale(large, large)},format=rgb24")
                 image = to_rgb(enlarge(frame))
                 landmarks.append(measure_steadily(self._landmarker, image, place))
+                if self._mesh is not None:
+                    answers.append(self._mesh.measure(image))
                 yield cut(frame)
 
         mp4 = encode_mp4(crops(), fps=self._fps, crf=self._crf, preset=self._preset)
-        return mp4, rescale(np.stack(landmarks), (large, large), (size, size))
+        mesh: FaceMesh | None = None
+        if self._mesh is not None:
+            mesh = complete(answers)
+            missing = 1.0 if mesh is None else 1.0 - float(mesh.found.mean())
+            if mesh is None or missing > self._max_missing:
+                raise ClipError(
+                    Reason.FACE_LOST,
+                    f"{clip.clip_id}: MediaPipe finds no face in {missing:.0%} of the frames, "
+                    f"crop.max_missing is {self._max_missing:.0%}",
+                )
+            points = rescale(mesh.points, (large, large), (size, size))
+            mesh = FaceMesh(points, mesh.scores, mesh.found)
+        return mp4, rescale(np.stack(landmarks), (large, large), (size, size)), mesh
 
     def _check_length(self, frames: int, clip: Clip) -> None:
         if frames < max(1.0, self._limits.min_duration_s * self._fps):
@@ -212,6 +239,9 @@ def main() -> None:
     """Run the stage."""
     params = load()
     root = Path(params.datasets.root)
+    dense = params.crop.mesh == "mediapipe"
+    mesh_assets = ("mediapipe_landmarker",) if dense else ()
+    mesh_packages = ("mediapipe",) if dense else ()
     run(
         Job(
             stage="crop",
@@ -228,8 +258,8 @@ def main() -> None:
             budget=params.budgets.crop,
             deadline_s=params.crop.deadline_s,
             seed=params.seed,
-            assets=("dlib_68",),
-            packages=("av", "dlib-bin", "numpy", "soundfile", "soxr"),
+            assets=("dlib_68", *mesh_assets),
+            packages=("av", "dlib-bin", *mesh_packages, "numpy", "soundfile", "soxr"),
         ),
         params.ray,
     )

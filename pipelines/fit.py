@@ -12,18 +12,23 @@ import torch
 
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.morphable import open_head
-from dimitra.morphable.fit import FitSettings, fit_clip
+from dimitra.morphable.fit import FitSettings, MeshLandmarks, fit_clip
 from dimitra.shards import Members, npz_bytes, read_npz
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
+
+MEDIAPIPE_TABLE = Path("dimitra/morphable/mediapipe_open_head.npz")
+MESH_ARRAYS = ("mesh", "mesh_scores", "mesh_found")
+"""What the crop stage adds to a track when ``crop.mesh`` is set."""
 
 
 class Fitter:
     """Turns a clip's landmarks into ``motion.npz``.
 
     Args:
-        params: ``iterations``, ``smoothness``, ``prior``, ``max_residual_px``, ``max_bad_frames``.
+        params: ``landmarks``, ``iterations``, ``smoothness``, ``prior``, ``max_residual_px``,
+            ``max_bad_frames``.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -33,6 +38,7 @@ class Fitter:
             smoothness=params["smoothness"],
             prior=params["prior"],
         )
+        self._dense = params["landmarks"] == "mediapipe"
         self._max_residual_px: float = params["max_residual_px"]
         self._max_bad_frames: float = params["max_bad_frames"]
 
@@ -43,11 +49,22 @@ class Fitter:
             ClipError: FIT_RESIDUAL, too many frames are not explained by the face model.
         """
         track = read_npz(parts["track.npz"])
+        if self._dense and "mesh" not in track:
+            raise ValueError(
+                f"{clip.clip_id}: fit.landmarks is mediapipe, but its track has no mesh; set "
+                "crop.mesh: mediapipe, or fit.landmarks: dlib"
+            )
+        mesh = (
+            MeshLandmarks(*(torch.from_numpy(track[name]) for name in MESH_ARRAYS))
+            if self._dense
+            else None
+        )
         fit = fit_clip(
             self._model,
             torch.from_numpy(track["landmarks"]),
             torch.from_numpy(track["detected"]),
             self._settings,
+            mesh,
         )
         residual = fit.residual_px.numpy()
         bad = float((residual > self._max_residual_px).mean())
@@ -88,6 +105,7 @@ def main() -> None:
             deadline_s=params.fit.deadline_s,
             seed=params.seed,
             assets=("anny_head",),
+            corpus_inputs=(MEDIAPIPE_TABLE,),
             packages=("numpy", "pillow", "scipy", "torch"),
         ),
         params.ray,

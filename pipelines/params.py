@@ -84,12 +84,14 @@ class CropParams(Section):
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
     max_missing: Share
     """Largest share of frames without a face."""
+    mesh: Literal["none", "mediapipe"]
+    """A second landmark source for the fit; dlib's 68 are always measured."""
     deadline_s: Seconds
 
 
 class FitParams(Section):
     face_model: Literal["open_head"] = "open_head"
-    landmarks: Literal["dlib"] = "dlib"
+    landmarks: Literal["dlib", "mediapipe"]
     iterations: Annotated[int, Field(ge=1, le=200)]
     smoothness: Annotated[float, Field(ge=0.0)]
     prior: Annotated[float, Field(ge=0.0)]

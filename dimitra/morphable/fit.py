@@ -1,4 +1,4 @@
-"""Fitting the face model to the 68 landmarks of a clip.
+"""Fitting the face model to the landmarks of a clip.
 
 The unknowns are one identity for the clip, and an expression and a head pose for every frame.
 Gauss-Newton steps on the projected landmark distances are solved in closed form with
@@ -31,13 +31,18 @@ from dimitra.morphable.camera import (
     rotation,
     to_camera,
 )
-from dimitra.morphable.contour import JAW, contour_candidates, slide
-from dimitra.morphable.model import FaceModel, LinearShape
+from dimitra.morphable.contour import slide
+from dimitra.morphable.correspondence import Correspondence, ibug_68, mediapipe_478
+from dimitra.morphable.model import FaceModel
 
 EXPRESSION = 64
 FRAME = 70
 """Unknowns of a frame: expression 64, angles 3, translation 3."""
 
+IDENTITY_TOLERANCE = 0.02
+"""The same for the identity that a few frames share."""
+UNSEEN = 0.1
+"""Trust in landmarks that were interpolated."""
 ANGLE_STD = 0.5
 TRANSLATION_STD = (0.5, 0.5, 1.0)
 """Weak priors on pose: radians, decimetres."""
@@ -53,6 +58,7 @@ class FitSettings:
         iterations: Gauss-Newton steps over all frames.
         smoothness: weight of the smoothness term; 1 is the noise model below.
         prior: weight of the coefficient priors.
+        scores: weight of the blendshape scores.
         noise_px: standard deviation of a landmark, pixels of the 224 frame.
         robust_px: distance at which a landmark has lost three quarters of its weight.
         identity_frames: frames that identity is estimated from.
@@ -69,6 +75,7 @@ class FitSettings:
     iterations: int = 4
     smoothness: float = 1.0
     prior: float = 1.0
+    scores: float = 1.0
     noise_px: float = 1.0
     robust_px: float = 8.0
     identity_frames: int = 24
@@ -79,6 +86,21 @@ class FitSettings:
     translation_change: float = 0.01
     window: int = 1000
     overlap: int = 25
+
+
+@dataclass(frozen=True)
+class MeshLandmarks:
+    """MediaPipe's answer for a clip.
+
+    Attributes:
+        points: pixels of the 256x256 crop.
+        scores: blendshape scores, in MediaPipe's order.
+        found: False where a frame's values were interpolated.
+    """
+
+    points: Float[Tensor, "frames 478 2"]
+    scores: Float[Tensor, "frames 52"]
+    found: Bool[Tensor, " frames"]
 
 
 @dataclass(frozen=True)
@@ -96,23 +118,21 @@ class ClipFit:
 class _Problem:
     """Landmark observations and the model points that explain them."""
 
-    shape: LinearShape
-    candidates: LinearShape
-    points: Float[Tensor, "frames 68 2"]
-    weights: Float[Tensor, "frames 68"]
+    seen: Correspondence
+    points: Float[Tensor, "frames points 2"]
+    weights: Float[Tensor, "frames points"]
+    scores: Float[Tensor, "frames scores"]
+    trust: Float[Tensor, " frames"]
     settings: FitSettings
 
     def take(self, frames: Int[Tensor, " kept"] | slice) -> _Problem:
-        return replace(self, points=self.points[frames], weights=self.weights[frames])
-
-
-def landmark_weights() -> Float[Tensor, "68"]:
-    """Relative trust in each landmark: the outline and the brows are the least repeatable."""
-    weights = torch.ones(68)
-    weights[:JAW] = 0.25
-    weights[17:27] = 0.6
-    weights[[60, 64]] = 0.5
-    return weights
+        return replace(
+            self,
+            points=self.points[frames],
+            weights=self.weights[frames],
+            scores=self.scores[frames],
+            trust=self.trust[frames],
+        )
 
 
 def fit_clip(
@@ -120,14 +140,16 @@ def fit_clip(
     landmarks: Float[Tensor, "frames 68 2"],
     detected: Bool[Tensor, " frames"] | None = None,
     settings: FitSettings | None = None,
+    mesh: MeshLandmarks | None = None,
 ) -> ClipFit:
     """Fit identity, expression, pose and crop to a clip.
 
     Args:
         model: a face model with 68 landmarks.
-        landmarks: pixels of the 256x256 crop, y down.
+        landmarks: pixels of the 256x256 crop, y down; they place the aligned frame.
         detected: False where a frame's landmarks were interpolated; they count a tenth.
         settings: noise model and effort.
+        mesh: MediaPipe's landmarks; where given, the face is fitted to them alone.
 
     Raises:
         ValueError: no frames, or landmarks that are not finite.
@@ -142,15 +164,8 @@ def fit_clip(
     sure = torch.ones(frames, dtype=torch.bool) if detected is None else detected
     standard = five_points(model.mean[model.landmarks_68]).to(torch.float64)
     crop = align_clip(landmarks[sure] if bool(sure.any()) else landmarks, standard)
-    trust = torch.where(sure, 1.0, 0.1).to(torch.float64)
-    problem = _Problem(
-        shape=_double(model.subset(model.landmarks_68)),
-        candidates=_double(model.subset(contour_candidates(model).flatten())),
-        points=crop_to_aligned(landmarks, crop.expand(frames, 3)),
-        weights=trust[:, None] * landmark_weights().to(torch.float64),
-        settings=settings,
-    )
-    start = _initial_frames(problem.points, standard)
+    problem = _problem(model, landmarks, sure, mesh, crop, settings)
+    start = _initial_frames(crop_to_aligned(landmarks, crop.expand(frames, 3)), standard)
     chosen = _spread(sure, settings.identity_frames)
     identity = _fit_identity(problem.take(chosen), start[chosen])
     state = torch.cat(
@@ -159,20 +174,42 @@ def fit_clip(
             for piece, keep in _windows(frames, settings.window, settings.overlap)
         ]
     )
-    points = to_camera(problem.shape.vertices(identity, state[:, :EXPRESSION]), state[:, 64:])
-    distance = torch.linalg.vector_norm(project(points) - problem.points, dim=-1) / crop[0]
+    inner = problem.points[:, problem.seen.contour_points :]
+    points = to_camera(problem.seen.shape.vertices(identity, state[:, :EXPRESSION]), state[:, 64:])
+    distance = torch.linalg.vector_norm(project(points) - inner, dim=-1) / crop[0]
     return ClipFit(
         identity=identity.float(),
         expression=state[:, :EXPRESSION].float(),
         pose=state[:, EXPRESSION:].float(),
         crop=crop.float(),
-        residual_px=distance[:, JAW:].mean(dim=1).float(),
+        residual_px=distance.mean(dim=1).float(),
     )
 
 
-def _double(shape: LinearShape) -> LinearShape:
-    return LinearShape(
-        shape.mean.double(), shape.identity_basis.double(), shape.expression_basis.double()
+def _problem(
+    model: FaceModel,
+    landmarks: Float[Tensor, "frames 68 2"],
+    sure: Bool[Tensor, " frames"],
+    mesh: MeshLandmarks | None,
+    crop: Float[Tensor, "3"],
+    settings: FitSettings,
+) -> _Problem:
+    frames = len(landmarks)
+    if mesh is None:
+        seen, points, scores = ibug_68(model), landmarks, landmarks.new_zeros(frames, 0)
+    else:
+        seen, points, sure = mediapipe_478(model), mesh.points.to(torch.float64), mesh.found
+        if seen.scores is None or len(points) != frames:
+            raise ValueError(f"{len(points)} frames of mesh landmarks beside {frames} of iBUG's")
+        scores = mesh.scores.to(torch.float64)[:, seen.scores.columns]
+    trust = torch.where(sure, 1.0, UNSEEN).to(torch.float64)
+    return _Problem(
+        seen=seen,
+        points=crop_to_aligned(points[:, seen.indices], crop.expand(frames, 3)),
+        weights=trust[:, None] * seen.weights,
+        scores=scores,
+        trust=trust,
+        settings=settings,
     )
 
 
@@ -250,69 +287,103 @@ def _linearise(
     with_identity: bool,
 ) -> _Linear:
     """Residuals and analytic Jacobians of the projected landmarks."""
-    settings, frames = problem.settings, len(state)
+    settings, seen, frames = problem.settings, problem.seen, len(state)
+    jaw = seen.contour_points
     expression, pose = state[:, :EXPRESSION], state[:, EXPRESSION:]
     matrix = rotation(pose[:, :3])
-    neutral = problem.candidates.mean + torch.einsum(
-        "k,kpc->pc", identity, problem.candidates.identity_basis
-    )
-    around = neutral + torch.einsum("fk,kpc->fpc", expression, problem.candidates.expression_basis)
-    seen = project(to_camera(around, pose)).reshape(frames, JAW, -1, 2)
-    centre = project(pose[:, None, 3:])[:, 0]
-    picked, outward = slide(seen, centre)
-    per_landmark = seen.shape[2]
-    index = picked + per_landmark * torch.arange(JAW)
-    basis = torch.cat(
-        (
-            problem.candidates.expression_basis[:, index].permute(1, 0, 2, 3),
-            problem.shape.expression_basis[:, JAW:].expand(frames, -1, -1, -1),
-        ),
-        dim=2,
-    )
-    jaw = torch.take_along_dim(around, index[:, :, None], dim=1)
-    rest = problem.shape.vertices(identity, expression)[:, JAW:]
-    vertices = torch.cat((jaw, rest), dim=1)
+    vertices = seen.shape.vertices(identity, expression)
+    outward, index = vertices.new_zeros(frames, 0, 2), torch.zeros(frames, 0, dtype=torch.int64)
+    if jaw:
+        outline, outward, index = _outline(seen, expression, pose, identity)
+        vertices = torch.cat((outline, vertices), dim=1)
     camera = to_camera(vertices, pose)
     depth = DISTANCE - camera[..., 2]
     projected = project(camera)
     # d(pixel)/d(camera point)
     scale = FOCAL_PX / depth
-    by_camera = camera.new_zeros(frames, 68, 2, 3)
+    by_camera = camera.new_zeros(*depth.shape, 2, 3)
     by_camera[..., 0, 0] = scale
     by_camera[..., 0, 2] = scale * camera[..., 0] / depth
     by_camera[..., 1, 1] = -scale
     by_camera[..., 1, 2] = -scale * camera[..., 1] / depth
     residual = projected - problem.points
-    # Tangential misses of the outline cost little: only its normal is observed.
-    along = torch.eye(2, dtype=state.dtype).expand(frames, 68, 2, 2).clone()
-    normal = outward[..., :, None] * outward[..., None, :]
-    along[:, :JAW] = 0.85 * normal + 0.15 * along[:, :JAW]
-    residual = torch.einsum("fpab,fpb->fpa", along, residual)
+    if jaw:
+        # Tangential misses of the outline cost little: only its normal is observed.
+        normal = outward[..., :, None] * outward[..., None, :]
+        along = 0.85 * normal + 0.15 * torch.eye(2, dtype=state.dtype)
+        residual[:, :jaw] = torch.einsum("fpab,fpb->fpa", along, residual[:, :jaw])
+        by_camera[:, :jaw] = torch.einsum("fpab,fpbc->fpac", along, by_camera[:, :jaw])
     squared = residual.square().sum(-1)
     robust = 1.0 / (1.0 + squared / settings.robust_px**2)
     weight = (problem.weights * robust / settings.noise_px)[..., None]
-    by_camera = torch.einsum("fpab,fpbc->fpac", along, by_camera) * weight[..., None]
+    by_camera = by_camera * weight[..., None]
     by_vertex = torch.einsum("fpab,fbc->fpac", by_camera, matrix)
     turned = torch.einsum("faij,fpj->fpia", _rotation_derivatives(pose[:, :3]), vertices)
-    jacobian = torch.cat(
-        (
-            torch.einsum("fpac,fkpc->fpak", by_vertex, basis),
-            torch.einsum("fpab,fpbk->fpak", by_camera, turned),
-            by_camera,
-        ),
-        dim=-1,
-    )
-    by_identity = jacobian.new_zeros(frames, 136, 0)
+    # Many rows: single precision. The residual itself is computed in double precision above.
+    kind = torch.float32 if seen.modes.shape[1] else state.dtype
+    by_vertex = by_vertex.to(kind)
+    columns = [
+        (residual * weight)[..., None].to(kind),
+        _chain(by_vertex, seen.contour.expression_basis[:, index], seen.shape.expression_basis),
+        torch.einsum("fpab,fpbk->fpak", by_camera, turned).to(kind),
+        by_camera.to(kind),
+    ]
     if with_identity:
-        id_basis = torch.cat(
-            (
-                problem.candidates.identity_basis[:, index].permute(1, 0, 2, 3),
-                problem.shape.identity_basis[:, JAW:].expand(frames, -1, -1, -1),
-            ),
-            dim=2,
-        )
-        by_identity = torch.einsum("fpac,fkpc->fpak", by_vertex, id_basis).flatten(1, 2)
-    return _Linear((residual * weight).flatten(1), jacobian.flatten(1, 2), by_identity)
+        contour = seen.contour.identity_basis[:, index]
+        columns.append(_chain(by_vertex, contour, seen.shape.identity_basis))
+    whole = torch.cat(columns, dim=-1).flatten(1, 2)
+    if seen.modes.shape[1]:
+        modes = seen.modes.to(kind).expand(frames, -1, -1)
+        whole = torch.baddbmm(whole, modes, modes.transpose(1, 2) @ whole, alpha=-1)
+    return _Linear(whole[..., 0], whole[..., 1 : 1 + FRAME], whole[..., 1 + FRAME :])
+
+
+def _chain(
+    by_vertex: Float[Tensor, "frames points 2 3"],
+    contour: Float[Tensor, "k frames jaw 3"],
+    fixed: Float[Tensor, "k inner 3"],
+) -> Float[Tensor, "frames points 2 k"]:
+    """Pixels by coefficients: the contour's basis differs from frame to frame, the rest's not."""
+    frames, jaw = len(by_vertex), contour.shape[2]
+    places = by_vertex[:, jaw:].permute(1, 0, 2, 3).flatten(1, 2)
+    inner = places @ fixed.to(by_vertex).permute(1, 2, 0)
+    inner = inner.reshape(len(places), frames, 2, -1).transpose(0, 1)
+    if not jaw:
+        return inner
+    return torch.cat((by_vertex[:, :jaw] @ contour.permute(1, 2, 3, 0), inner), dim=1)
+
+
+def _outline(
+    seen: Correspondence,
+    expression: Float[Tensor, "frames 64"],
+    pose: Float[Tensor, "frames 6"],
+    identity: Float[Tensor, "80"],
+) -> tuple[Float[Tensor, "frames jaw 3"], Float[Tensor, "frames jaw 2"], Int[Tensor, "frames jaw"]]:
+    """Contour points where they are seen, their outward directions, and the candidates' indices."""
+    neutral = seen.contour.mean + torch.einsum("k,kpc->pc", identity, seen.contour.identity_basis)
+    around = neutral + torch.einsum("fk,kpc->fpc", expression, seen.contour.expression_basis)
+    jaw = seen.contour_points
+    places = project(to_camera(around, pose)).reshape(len(pose), jaw, -1, 2)
+    picked, outward = slide(places, project(pose[:, None, 3:])[:, 0])
+    index = picked + places.shape[2] * torch.arange(jaw)
+    return torch.take_along_dim(around, index[:, :, None], dim=1), outward, index
+
+
+def _priors(
+    problem: _Problem, state: Float[Tensor, "frames 70"]
+) -> tuple[Float[Tensor, "frames 70 70"], Float[Tensor, "frames 70"]]:
+    """Hessian and gradient of what is known of a frame besides its landmarks."""
+    diagonal = _frame_prior(problem.settings)
+    hessian = torch.diag(diagonal).expand(len(state), -1, -1).clone()
+    gradient = diagonal * state
+    model = problem.seen.scores
+    if model is not None:
+        reading = model.matrix @ model.whitener
+        miss = (state[:, :EXPRESSION] @ model.matrix + model.bias - problem.scores) @ model.whitener
+        sure = problem.settings.scores * problem.trust.square()
+        hessian[:, :EXPRESSION, :EXPRESSION] += sure[:, None, None] * (reading @ reading.T)
+        gradient[:, :EXPRESSION] += sure[:, None] * (miss @ reading.T)
+    return hessian, gradient
 
 
 def _frame_prior(settings: FitSettings) -> Float[Tensor, "70"]:
@@ -333,9 +404,9 @@ def _rigid_steps(
     prior = _frame_prior(problem.settings)[EXPRESSION:]
     for _ in range(steps):
         linear = _linearise(problem, state, identity, with_identity=False)
-        jacobian = linear.frame[..., EXPRESSION:]
+        jacobian = linear.frame[..., EXPRESSION:].to(state)
         hessian = jacobian.transpose(1, 2) @ jacobian + torch.diag(prior)
-        gradient = (jacobian.transpose(1, 2) @ linear.residual[..., None])[..., 0]
+        gradient = (jacobian.transpose(1, 2) @ linear.residual.to(state)[..., None])[..., 0]
         gradient = gradient + prior * state[:, EXPRESSION:]
         state = state.clone()
         state[:, EXPRESSION:] -= torch.linalg.solve(hessian, gradient)
@@ -345,7 +416,6 @@ def _rigid_steps(
 def _fit_identity(problem: _Problem, state: Float[Tensor, "frames 70"]) -> Float[Tensor, "80"]:
     """Identity shared by some frames, their expressions and poses eliminated."""
     settings = problem.settings
-    prior = _frame_prior(settings)
     identity = state.new_zeros(80)
     share = settings.prior * max(len(state) / settings.identity_evidence, 1.0)
     state = _rigid_steps(problem, state, identity, 4)
@@ -353,12 +423,14 @@ def _fit_identity(problem: _Problem, state: Float[Tensor, "frames 70"]) -> Float
         linear = _linearise(problem, state, identity, with_identity=True)
         by_identity = linear.identity
         frame_t = linear.frame.transpose(1, 2)
-        hessian = frame_t @ linear.frame + torch.diag(prior)
-        mixed = frame_t @ by_identity
-        gradient = (frame_t @ linear.residual[..., None])[..., 0] + prior * state
+        known, known_gradient = _priors(problem, state)
+        hessian = (frame_t @ linear.frame).to(known) + known
+        mixed = (frame_t @ by_identity).to(known)
+        gradient = (frame_t @ linear.residual[..., None])[..., 0].to(known) + known_gradient
         eye = torch.eye(80, dtype=state.dtype)
-        shared = torch.einsum("frk,frl->kl", by_identity, by_identity) + share * eye
-        shared_gradient = torch.einsum("frk,fr->k", by_identity, linear.residual)
+        stacked = by_identity.flatten(0, 1)
+        shared = (stacked.T @ stacked).to(known) + share * eye
+        shared_gradient = (stacked.T @ linear.residual.flatten()).to(known)
         shared_gradient = shared_gradient + share * identity
         factor = torch.linalg.cholesky(hessian)
         solved = torch.cholesky_solve(torch.cat((mixed, gradient[..., None]), dim=-1), factor)
@@ -367,6 +439,8 @@ def _fit_identity(problem: _Problem, state: Float[Tensor, "frames 70"]) -> Float
         step = -torch.linalg.solve(reduced, right)
         identity = identity + step
         state = state - solved[..., 80] - torch.einsum("fik,k->fi", solved[..., :80], step)
+        if float(step.abs().max()) < IDENTITY_TOLERANCE:
+            break
     return identity
 
 
@@ -389,7 +463,6 @@ def _fit_frames(
 ) -> Float[Tensor, "frames 70"]:
     """Expression and pose of all frames, identity held, smooth in time."""
     settings = problem.settings
-    prior = _frame_prior(settings)
     change = torch.cat(
         (
             torch.full((EXPRESSION,), settings.expression_change, dtype=state.dtype),
@@ -403,8 +476,9 @@ def _fit_frames(
     for _ in range(settings.iterations):
         linear = _linearise(problem, state, identity, with_identity=False)
         frame_t = linear.frame.transpose(1, 2)
-        hessian = frame_t @ linear.frame + torch.diag(prior)
-        gradient = (frame_t @ linear.residual[..., None])[..., 0] + prior * state
+        known, known_gradient = _priors(problem, state)
+        hessian = (frame_t @ linear.frame).to(known) + known
+        gradient = (frame_t @ linear.residual[..., None])[..., 0].to(known) + known_gradient
         gradient = gradient + smooth * _second_difference_operator(state)
         step = _conjugate_gradients(hessian, smooth, diagonal, -gradient)
         state = state + step

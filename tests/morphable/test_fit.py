@@ -12,6 +12,7 @@ from torch import Tensor
 from dimitra.morphable import fit as fit_module
 from dimitra.morphable import open_head
 from dimitra.morphable.camera import aligned_to_crop, project, rotation, to_camera
+from dimitra.morphable.correspondence import ibug_68
 from dimitra.morphable.fit import ClipFit, FitSettings, fit_clip
 from dimitra.morphable.model import FaceModel
 
@@ -159,10 +160,11 @@ def test_smoothness_calms_a_still_face(model: FaceModel) -> None:
 def test_jacobians_agree_with_automatic_differentiation(model: FaceModel) -> None:
     generator = torch.Generator().manual_seed(0)
     problem = fit_module._Problem(
-        shape=fit_module._double(model.subset(model.landmarks_68)),
-        candidates=fit_module._double(model.subset(fit_module.contour_candidates(model).flatten())),
+        seen=ibug_68(model),
         points=torch.full((2, 68, 2), 112.0, dtype=torch.float64),
         weights=torch.ones(2, 68, dtype=torch.float64),
+        scores=torch.zeros(2, 0, dtype=torch.float64),
+        trust=torch.ones(2, dtype=torch.float64),
         settings=FitSettings(robust_px=1e6),
     )
     state = 0.1 * torch.randn(2, 70, generator=generator, dtype=torch.float64)

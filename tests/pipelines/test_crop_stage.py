@@ -93,7 +93,12 @@ def test_the_parts_keep_their_contract(tmp_path: Path, params: dict[str, Any]) -
         "landmarks": ((FRAMES, 68, 2), "f4"),
         "detected": ((FRAMES,), "b1"),
         "transform": ((3,), "f4"),
+        "mesh": ((FRAMES, 478, 2), "f4"),
+        "mesh_scores": ((FRAMES, 52), "f4"),
+        "mesh_found": ((FRAMES,), "b1"),
     }
+    lips = track["mesh"][:, [61, 291]] - track["landmarks"][:, [48, 54]]
+    assert np.abs(lips).mean() < 4
     assert track["detected"].all()
     assert DlibDetector().detect(video[20])
 

@@ -44,8 +44,9 @@ def _track(landmarks: torch.Tensor) -> dict[str, bytes]:
     return {"track.npz": npz_bytes(arrays)}
 
 
-def _worker_params() -> dict[str, object]:
-    return load("conf/sample.yaml").fit.model_dump(exclude={"deadline_s"})
+def _worker_params(landmarks: str = "dlib") -> dict[str, object]:
+    params = load("conf/sample.yaml").fit.model_dump(exclude={"deadline_s"})
+    return {**params, "landmarks": landmarks}
 
 
 def test_the_contract_of_motion() -> None:
@@ -64,6 +65,12 @@ def test_the_contract_of_motion() -> None:
     assert np.ptp(motion["crop"], axis=0).max() == 0
     assert motion["residual_px"].max() < 1.0
     assert np.abs(motion["pose"][:, :3]).max() < 0.02
+
+
+def test_a_track_without_a_mesh_is_refused_where_the_mesh_is_asked_for() -> None:
+    landmarks = torch.full((_FRAMES, 68, 2), 128.0)
+    with pytest.raises(ValueError, match="set crop.mesh: mediapipe"):
+        make_worker(_worker_params("mediapipe"))(_clip(), _track(landmarks))
 
 
 def test_landmarks_that_are_no_face() -> None:
