@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+    ValidationInfo,
+    field_validator,
+)
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0)]
@@ -227,6 +235,15 @@ class Params(Section):
     evaluate: EvaluateParams
     report: ReportParams
 
+    @model_validator(mode="after")
+    def _mesh_for_the_fit(self) -> Params:
+        if self.fit.landmarks == "mediapipe" and self.crop.mesh != "mediapipe":
+            raise ValueError(
+                f"fit.landmarks is 'mediapipe', but crop.mesh is {self.crop.mesh!r}: set it to "
+                "'mediapipe' too, or fit.landmarks to 'dlib'"
+            )
+        return self
+
 
 class ParamsError(ValueError):
     """``params.yaml`` breaks its schema; the message lists every key, value and allowed range."""
@@ -238,6 +255,8 @@ def _describe(error: Any) -> str:
         return f"{key}: unknown key"
     if error["type"] == "missing":
         return f"{key}: missing"
+    if not key:
+        return str(error["msg"])
     return f"{key}: {error['input']!r} is not allowed: {error['msg']}"
 
 

@@ -4,7 +4,9 @@ The face model's colour of a pixel is bilinear: albedo (80 texture coefficients)
 spherical harmonics a channel; Ramamoorthi and Hanrahan, 2001). Geometry and pose are held, so the
 107 unknowns follow from Gauss-Newton steps on the colours of visible skin, with the model's priors
 and weights that fall with the residual (Geman and McClure, 1985): hair, glasses and highlights are
-no skin. Deng et al. (2019) estimate the same values with a network trained on the same image model.
+no skin. How much of the brightness is skin and how much is light cannot be seen; a model that is
+short of contrast would even answer with dark skin in bright light. So that split is left to the
+priors: each takes a part in proportion to its variance. Deng et al. (2019) estimate the same values with a network trained on the same image model.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ GRAZING = 0.3
 CLIPPED = 250 / 255
 """A channel from here on is saturated: the pixel is dropped."""
 LEAST_PIXELS = 200
-STEP_TOLERANCE = 1e-4
+SPLIT = 0.05
+"""Freedom left to the split of brightness between skin and light, standard deviations."""
+STEP_TOLERANCE = 1e-3
 """A step that changes no unknown by more ends the iterations."""
 
 
@@ -64,7 +68,7 @@ class PhotometricSettings:
     ambient_std: float = 0.25
     directional_std: float = 0.15
     tint_std: float = 0.03
-    pixels: int = 4000
+    pixels: int = 1500
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,7 @@ def _weights(
     return (1.0 + difference.square().sum(1) / settings.robust**2) ** -2
 
 
-def _prior(settings: PhotometricSettings) -> Float[Tensor, "107 107"]:
+def _prior(pixels: _Pixels, settings: PhotometricSettings) -> Float[Tensor, "107 107"]:
     """Inverse covariance of the unknowns: texture, then light channel by channel."""
     common = torch.full((9,), settings.directional_std**2, dtype=torch.float64)
     common[0] = settings.ambient_std**2
@@ -251,14 +255,23 @@ def _prior(settings: PhotometricSettings) -> Float[Tensor, "107 107"]:
     light = shared + settings.tint_std**2 * torch.eye(LIGHT, dtype=torch.float64)
     precision = torch.eye(TEXTURE + LIGHT, dtype=torch.float64)
     precision[TEXTURE:, TEXTURE:] = torch.linalg.inv(light)
+    # Relative changes of mean albedo and mean light, each over its variance, are to be equal.
+    skin = pixels.basis.mean((0, 1)) / pixels.mean.mean()
+    ambient = torch.zeros(3, 9, dtype=torch.float64)
+    ambient[:, 0] = 1.0 / (3.0 * AMBIENT)
+    skin_variance = skin.square().sum()
+    ambient_variance = (settings.ambient_std / AMBIENT) ** 2
+    split = torch.cat((skin / skin_variance, -ambient.flatten() / ambient_variance))
+    size = 1.0 / skin_variance + 1.0 / ambient_variance
+    precision += torch.outer(split, split) / (size * SPLIT**2)
     return settings.prior * precision
 
 
 def _solve(
     pixels: _Pixels, settings: PhotometricSettings
 ) -> tuple[Float[Tensor, "80"], Float[Tensor, "27"]]:
-    """Texture and light; light alone first, because colours are linear in it."""
-    prior = _prior(settings)
+    """Texture and light of the measured colours."""
+    prior = _prior(pixels, settings)
     state = torch.zeros(TEXTURE + LIGHT, dtype=torch.float64)
     worth = min(1.0, settings.evidence / len(pixels.colour)) / settings.noise**2
     for step_number in range(settings.iterations):
@@ -269,8 +282,6 @@ def _solve(
         weight = worth * (1.0 if first else _weights(difference, settings))
         weight = torch.as_tensor(weight, dtype=torch.float64).expand(len(difference))
         jacobian = _jacobian(pixels, texture, light)
-        if first:
-            jacobian[..., :TEXTURE] = 0.0
         weighted = (jacobian * weight[:, None, None]).flatten(0, 1)
         hessian = weighted.T @ jacobian.flatten(0, 1) + prior
         gradient = weighted.T @ difference.flatten() - prior @ state
