@@ -11,9 +11,9 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    model_validator,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

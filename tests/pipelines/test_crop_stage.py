@@ -77,8 +77,10 @@ def _refused(params: dict[str, Any], clip: Clip = CLIP) -> ClipError:
     return caught.value
 
 
-def test_the_parts_keep_their_contract(tmp_path: Path, params: dict[str, Any]) -> None:
+@pytest.mark.parametrize("mesh", ["none", "mediapipe"])
+def test_the_parts_keep_their_contract(tmp_path: Path, params: dict[str, Any], mesh: str) -> None:
     _write(tmp_path, _frames(), _hum(2.0))
+    params["crop"]["mesh"] = mesh
     parts = Cropper(params)(CLIP, {})
     assert sorted(parts) == ["flac", "mp4", "track.npz"]
     info = probe(parts["mp4"], audio=False)
@@ -88,11 +90,16 @@ def test_the_parts_keep_their_contract(tmp_path: Path, params: dict[str, Any]) -
     assert (len(sound), rate) == (FRAMES * 640, 16_000)
     track = read_npz(parts["track.npz"])
     shapes = {name: (value.shape, value.dtype.str[1:]) for name, value in track.items()}
-    assert shapes == {
+    expected = {
         "boxes": ((FRAMES, 4), "f4"),
         "landmarks": ((FRAMES, 68, 2), "f4"),
         "detected": ((FRAMES,), "b1"),
         "transform": ((3,), "f4"),
+    }
+    if mesh == "none":
+        assert shapes == expected
+        return
+    assert shapes == expected | {
         "mesh": ((FRAMES, 478, 2), "f4"),
         "mesh_scores": ((FRAMES, 52), "f4"),
         "mesh_found": ((FRAMES,), "b1"),
