@@ -6,7 +6,8 @@ spherical harmonics a channel; Ramamoorthi and Hanrahan, 2001). Geometry and pos
 and weights that fall with the residual (Geman and McClure, 1985): hair, glasses and highlights are
 no skin. How much of the brightness is skin and how much is light cannot be seen; a model that is
 short of contrast would even answer with dark skin in bright light. So that split is left to the
-priors: each takes a part in proportion to its variance. Deng et al. (2019) estimate the same values with a network trained on the same image model.
+priors: each takes a part in proportion to its variance. Deng et al. (2019) estimate the same values
+with a network trained on the same image model.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class PhotometricSettings:
     iterations: int = 30
     noise: float = 0.04
     robust: float = 0.15
-    evidence: float = 2000.0
+    evidence: float = 500.0
     prior: float = 1.0
     ambient_std: float = 0.25
     directional_std: float = 0.15

@@ -13,7 +13,12 @@ from torch import Tensor
 from dimitra.morphable import open_head
 from dimitra.morphable.camera import DISTANCE, aligned_to_crop, project, to_camera
 from dimitra.morphable.model import FaceModel, shading, vertex_normals
-from dimitra.morphable.photometric import Photometry, choose_frames, fit_photometry
+from dimitra.morphable.photometric import (
+    PhotometricSettings,
+    Photometry,
+    choose_frames,
+    fit_photometry,
+)
 from dimitra.render.rasterizer import interpolate, rasterize
 
 _FRAMES, _SIZE = 3, 256
@@ -59,7 +64,10 @@ def _scene(model: FaceModel, seed: int) -> _Scene:
 
 
 def _estimate(
-    model: FaceModel, scene: _Scene, frames: NDArray[np.uint8] | None = None
+    model: FaceModel,
+    scene: _Scene,
+    frames: NDArray[np.uint8] | None = None,
+    settings: PhotometricSettings | None = None,
 ) -> Photometry:
     return fit_photometry(
         model,
@@ -68,6 +76,7 @@ def _estimate(
         scene.expression,
         scene.pose,
         scene.crop,
+        settings,
     )
 
 
@@ -79,7 +88,8 @@ def model() -> FaceModel:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_known_texture_and_light_come_back(model: FaceModel, seed: int) -> None:
     scene = _scene(model, seed)
-    found = _estimate(model, scene)
+    # The render is exactly the model's, so that every pixel is evidence of its own.
+    found = _estimate(model, scene, settings=PhotometricSettings(evidence=4500.0))
     skin = model.part("skin", "lips", "eyelids") & (scene.normals[0, :, 2] > 0.4)
     lit = model.colours(found.texture, found.illumination, scene.normals[0])[skin]
     true_lit = model.colours(scene.texture, scene.illumination, scene.normals[0])[skin]
@@ -113,6 +123,16 @@ def test_something_before_the_face_pulls_little(model: FaceModel) -> None:
     lit = model.colours(found.texture, found.illumination, scene.normals[0])[skin]
     expected = model.colours(clean.texture, clean.illumination, scene.normals[0])[skin]
     assert (lit - expected).abs().median() < 0.02
+
+
+def test_contrast_beyond_the_model_is_not_taken_for_dark_skin(model: FaceModel) -> None:
+    scene = _scene(model, 1)
+    skin = model.part("skin")
+    contrast = 128 + 1.5 * (scene.frames.astype(np.float64) - 128)
+    harsh = np.rint(contrast.clip(0, 249)).astype(np.uint8)
+    clean, found = _estimate(model, scene), _estimate(model, scene, harsh)
+    change = model.albedo(found.texture)[skin].mean() - model.albedo(clean.texture)[skin].mean()
+    assert abs(change) < 0.1
 
 
 def test_one_frame_is_enough(model: FaceModel) -> None:
