@@ -40,12 +40,13 @@ from dimitra.media.video import encode_mp4, read_video
 from dimitra.morphable import open_head
 from dimitra.morphable.camera import DISTANCE, aligned_to_crop, project, to_camera
 from dimitra.morphable.coefficients import BFM_MOUTH
-from dimitra.morphable.fit import ClipFit, FitSettings, fit_clip
+from dimitra.morphable.fit import ClipFit, FitSettings, MeshLandmarks, fit_clip
 from dimitra.morphable.model import FaceModel, vertex_normals
 from dimitra.morphable.photometric import Photometry, choose_frames, fit_photometry
 from dimitra.render.rasterizer import interpolate, magnify, rasterize, reduce_image
 from dimitra.shards import read_npz
 from pipelines.crop import Cropper
+from pipelines.fit import MESH_ARRAYS
 from pipelines.params import Params, load
 
 VARIABLE = "DIMITRA_REAL_DATA"
@@ -70,7 +71,7 @@ class Fitted:
     light: Photometry
 
 
-def fit_video(path: Path, model: FaceModel, params: Params) -> Fitted:
+def fit_video(path: Path, model: FaceModel, params: Params, landmarks: str) -> Fitted:
     """Crop and fit one file at its own frame rate."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -84,7 +85,8 @@ def fit_video(path: Path, model: FaceModel, params: Params) -> Fitted:
     )  # fmt: skip
     cropper = Cropper(
         {
-            "crop": params.crop.model_dump() | {"fps": fps},
+            "crop": params.crop.model_dump()
+            | {"fps": fps, "mesh": "mediapipe" if landmarks == "mediapipe" else "none"},
             "limits": params.limits.model_dump(),
             "roots": {"real": str(path.parent)},
         }
@@ -96,9 +98,11 @@ def fit_video(path: Path, model: FaceModel, params: Params) -> Fitted:
         smoothness=params.fit.smoothness,
         prior=params.fit.prior,
     )
-    fit = fit_clip(
-        model, torch.from_numpy(track["landmarks"]), torch.from_numpy(track["detected"]), settings
-    )
+    mesh = None
+    if landmarks == "mediapipe":
+        mesh = MeshLandmarks(*(torch.from_numpy(track[name]) for name in MESH_ARRAYS))
+    measured, detected = torch.from_numpy(track["landmarks"]), torch.from_numpy(track["detected"])
+    fit = fit_clip(model, measured, detected, settings, mesh)
     frames = read_video(parts["mp4"], fps=fps)
     chosen = choose_frames(fit.residual_px)
     light = fit_photometry(
@@ -249,6 +253,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, help="folder for overlay videos; none without it")
     parser.add_argument("--clips", nargs="*", help="names of clips (default: all)")
+    parser.add_argument(
+        "--landmarks", choices=("dlib", "mediapipe"), help="default: fit.landmarks of params.yaml"
+    )
     arguments = parser.parse_args()
     if VARIABLE not in os.environ:
         print(f"fit on real footage: skipped, {VARIABLE} names no folder with real clips")
@@ -261,13 +268,15 @@ def main() -> int:
         return 1
     torch.set_num_threads(1)
     params = load()
+    landmarks = arguments.landmarks or params.fit.landmarks
+    print(f"landmarks: {landmarks}")
     model = open_head.load()
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for path in paths:
         try:
-            fitted = fit_video(path, model, params)
+            fitted = fit_video(path, model, params, landmarks)
         except ClipError as error:
             rows.append(f"{path.stem:32} {error}")
             continue
