@@ -32,6 +32,7 @@ data: install ## check the sample corpus out of the DVC remote inside the reposi
 	$(BIN)/dvc pull --quiet datasets.dvc
 
 repro: assets data ## raw video to trained models, videos, both tables and the report; compare with the committed metrics
+	$(BIN)/python -m pipelines.params
 	$(BIN)/dvc repro
 	$(BIN)/python -m pipelines.tolerance
 	@echo "report: $(abspath report/index.html)"
@@ -68,5 +69,5 @@ format: install ## format the code
 bench: install ## measure speed; ratios against a floor in the same run
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-clean: ## remove what the pipeline made; keeps the environment, the assets and the work cache
-	rm -rf data models report
+clean: ## remove what the pipeline made; keeps the environment, the assets, the work cache and MLflow's records
+	rm -rf data models report metrics/clips

@@ -247,8 +247,6 @@ def _watched(folder: Path, expected: int, progress: Progress | None) -> Iterator
     finally:
         done.set()
         thread.join()
-    if progress is not None:
-        progress(expected, expected)
 
 
 def _pip_download(archive: Archive, folder: Path, progress: Progress | None) -> Path:
@@ -283,6 +281,8 @@ def _pip_download(archive: Archive, folder: Path, progress: Progress | None) -> 
         )
     files = [path for path in target.iterdir() if path.is_file()]
     if result.returncode != 0 or len(files) != 1:
+        if "No space left on device" in result.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         tail = "\n".join(result.stderr.strip().splitlines()[-6:])
         raise AssetError(
             f"pip could not download {archive.requirement} (exit {result.returncode}). Is the "
@@ -415,7 +415,13 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
 
     asset = get_asset(name)
     place = _place(asset)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AssetError(
+            f"the asset store {store()} cannot be written ({error.strerror}); "
+            "set DIMITRA_ASSETS_DIR to a folder that can"
+        ) from error
     with filelock.FileLock(place.parent / ".lock"):
         if place.exists() and verify(name) == "ok":
             return place

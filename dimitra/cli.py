@@ -5,6 +5,7 @@ They do so through the entry-point group ``dimitra.commands``: each entry is a `
 
 from __future__ import annotations
 
+import enum
 from importlib.metadata import entry_points, version
 from typing import Annotated
 
@@ -33,10 +34,18 @@ errors = Console(stderr=True)
 Names = Annotated[
     list[str] | None, typer.Argument(help="Asset names; all of the profile's if none is given.")
 ]
-Profile = Annotated[str, typer.Option(help="Profile whose assets are meant: sample or paper.")]
 
 
-def _chosen(names: list[str] | None, profile: str) -> list[asset_store.Asset]:
+class ProfileName(enum.StrEnum):
+    """Profiles that this version can run."""
+
+    SAMPLE = "sample"
+
+
+Profile = Annotated[ProfileName, typer.Option(help="Profile whose needs are meant.")]
+
+
+def _chosen(names: list[str] | None, profile: ProfileName) -> list[asset_store.Asset]:
     try:
         if names:
             return [asset_store.get_asset(name) for name in names]
@@ -70,7 +79,7 @@ def list_command() -> None:
 
 
 @assets_app.command("fetch")
-def fetch_command(names: Names = None, profile: Profile = "sample") -> None:
+def fetch_command(names: Names = None, profile: Profile = ProfileName.SAMPLE) -> None:
     """Fetch assets into the store that all checkouts share; what is there already is kept.
 
     Example: dimitra assets fetch dlib_68
@@ -100,7 +109,7 @@ def fetch_command(names: Names = None, profile: Profile = "sample") -> None:
 
 
 @assets_app.command("verify")
-def verify_command(names: Names = None, profile: Profile = "sample") -> None:
+def verify_command(names: Names = None, profile: Profile = ProfileName.SAMPLE) -> None:
     """Read all bytes of the assets and compare their sha256; exit 1 if any is missing or wrong."""
     table = Table("asset", "sha256", "state")
     bad = False
@@ -116,7 +125,7 @@ def verify_command(names: Names = None, profile: Profile = "sample") -> None:
 
 
 @app.command()
-def doctor(profile: Profile = "sample") -> None:
+def doctor(profile: Profile = ProfileName.SAMPLE) -> None:
     """Say in one screen whether a profile can run here, and what to do if not."""
     from dimitra.doctor import examine
 

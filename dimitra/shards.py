@@ -2,7 +2,7 @@
 
 A shard is a plain tar of members ``<clip_id>.<part>`` (``<clip_id>.motion.npz``), sorted by clip
 and part, with fixed headers: the same members give the same bytes. Beside ``NNNNN.tar`` stands
-the sidecar ``NNNNN.json`` with the shard's sha256, size, clip count and work key; it is written
+the sidecar ``NNNNN.json`` with the shard's sha256, size and clip count; it is written
 last, so a shard without a sidecar does not exist.
 """
 
@@ -40,14 +40,12 @@ class Sidecar:
         sha256: of the tar's bytes.
         size_bytes: of the tar.
         clips: number of clips in it.
-        key: work-cache key it was made under.
     """
 
     shard: str
     sha256: str
     size_bytes: int
     clips: int
-    key: str
 
 
 def sha256_file(path: Path) -> str:
@@ -120,13 +118,12 @@ def sidecar_path(shard: Path) -> Path:
     return shard.with_suffix(".json")
 
 
-def write_shard(path: Path, samples: Mapping[str, Members], key: str = "") -> Sidecar:
+def write_shard(path: Path, samples: Mapping[str, Members]) -> Sidecar:
     """Write one shard and its sidecar atomically; the sidecar comes last.
 
     Args:
         path: the ``.tar`` to write.
         samples: clip id to its parts.
-        key: work-cache key.
 
     Raises:
         ValueError: a clip id is malformed.
@@ -144,7 +141,6 @@ def write_shard(path: Path, samples: Mapping[str, Members], key: str = "") -> Si
             sha256=sha256_file(Path(temporary)),
             size_bytes=Path(temporary).stat().st_size,
             clips=len(samples),
-            key=key,
         )
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)

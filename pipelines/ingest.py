@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dimitra.clips import MANIFEST_SCHEMA, Clip, shard_number
+from dimitra.clips import MANIFEST_SCHEMA, Clip, ClipError, Reason, shard_number
 from dimitra.datasets import hdtf, voxceleb2
 from dimitra.datasets.listing import LayoutError, Listing, SourceClip
 from dimitra.media.container import MediaLimits, probe
@@ -54,6 +54,11 @@ def make_worker(params: dict[str, Any]) -> Worker:
     def work(clip: Clip, parts: Members) -> Members:  # noqa: ARG001 - there are no parts yet
         root = roots[clip.dataset]
         separate = clip.audio_path is not None
+        for path in _files(root, clip.path, clip.audio_path):
+            if not path.is_file():
+                raise ClipError(
+                    Reason.MISSING_FILE, f"{path} is no file; a link whose target is gone?"
+                )
         info = probe(root / clip.path, limits, audio=not separate)
         if clip.audio_path is not None:
             probe(root / clip.audio_path, limits, video=False)
@@ -92,15 +97,20 @@ def _unprobed(dataset: str, clip: SourceClip, shards: int) -> Clip:
 
 
 def _stamp(roots: Mapping[str, Path], clips: Sequence[Clip]) -> str:
-    """Digest of the sizes and modification times of the clips' files.
+    """Digest of size, inode, modification and change time of the clips' files.
 
-    They stand for the bytes, which have not been read yet, as they do for DVC and make.
+    They stand for the bytes, which have not been read yet, as they do for DVC and git. The change
+    time cannot be set by hand, so an edit that restores the modification time is seen too.
     """
-    stamps = []
+    stamps: list[list[str | int]] = []
     for clip in clips:
         for path in _files(roots[clip.dataset], clip.path, clip.audio_path):
+            if not path.exists():
+                stamps.append([path.as_posix()])
+                continue
             status = path.stat()
-            stamps.append([path.as_posix(), status.st_size, status.st_mtime_ns])
+            times = (status.st_mtime_ns, status.st_ctime_ns)
+            stamps.append([path.as_posix(), status.st_size, status.st_ino, *times])
     return digest_of(stamps)
 
 
@@ -149,7 +159,7 @@ def _hash_quarantined(output: Path, units: Sequence[Unit], roots: Mapping[str, P
     for row in read_quarantine(output):
         clip = clips.get(row.clip_id)
         digest = None
-        if clip is not None:
+        if clip is not None and row.reason != Reason.MISSING_FILE:
             digest = _sha256(_files(roots[clip.dataset], clip.path, clip.audio_path))
         rows.append(replace(row, input_sha256=digest))
     write_quarantine(output, rows)

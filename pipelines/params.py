@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,9 +50,9 @@ class DatasetsParams(Section):
     root: str = "datasets"
     licence: str = "CC0-1.0"
     """Of the videos; goes into the shards' Croissant metadata."""
-    published: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = "2026-11-22"
+    published: datetime.date = datetime.date(2026, 11, 22)
     """Date of this version of the data."""
-    sets: dict[str, DatasetParams]
+    sets: Annotated[dict[str, DatasetParams], Field(min_length=1)]
 
 
 class ShardsParams(Section):
@@ -64,6 +66,15 @@ class LimitsParams(Section):
     max_duration_s: Seconds
     max_pixels: Annotated[int, Field(ge=64 * 64)]
     max_bytes: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _range_of_durations(self) -> LimitsParams:
+        if self.max_duration_s < self.min_duration_s:
+            raise ValueError(
+                f"max_duration_s {self.max_duration_s} is below "
+                f"min_duration_s {self.min_duration_s}"
+            )
+        return self
 
 
 class BudgetsParams(Section):
@@ -81,7 +92,8 @@ class BudgetsParams(Section):
 
 
 class CropParams(Section):
-    size: Annotated[int, Field(ge=64, le=1024)] = 256
+    size: Annotated[int, Field(ge=64, le=1024, multiple_of=2)] = 256
+    """Pixels; even, because H.264 halves the colour planes."""
     fps: Literal[25] = 25
     detector: Literal["dlib"] = "dlib"
     detect_every: Annotated[int, Field(ge=1, le=250)]
@@ -158,6 +170,14 @@ class ModelParams(Section):
     window: Annotated[int, Field(ge=0, le=16)]
     """Speech-feature window: frame i sees features within +-window of its centre."""
 
+    @model_validator(mode="after")
+    def _whole_heads(self) -> ModelParams:
+        for name in ("heads", "encoder_heads"):
+            heads = getattr(self, name)
+            if self.width % heads:
+                raise ValueError(f"{name} is {heads}, but width {self.width} is no multiple of it")
+        return self
+
 
 class DiffusionParams(Section):
     steps: Annotated[int, Field(ge=21, le=10_000)]
@@ -192,7 +212,7 @@ class GenerateParams(Section):
 
 class RenderParams(Section):
     renderer: Literal["mesh"] = "mesh"
-    size: Annotated[int, Field(ge=64, le=2048)]
+    size: Annotated[int, Field(ge=64, le=2048, multiple_of=2)]
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
     deadline_s: Seconds
@@ -215,7 +235,7 @@ class ReportParams(Section):
 class Params(Section):
     """The whole file."""
 
-    profile: Literal["sample", "paper"]
+    profile: Literal["sample"]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     ray: RayParams
     datasets: DatasetsParams
@@ -234,6 +254,15 @@ class Params(Section):
     render: RenderParams
     evaluate: EvaluateParams
     report: ReportParams
+
+    @model_validator(mode="after")
+    def _steps_of_the_sampler(self) -> Params:
+        if self.generate.steps > self.diffusion.steps:
+            raise ValueError(
+                f"generate.steps is {self.generate.steps}, but at most diffusion.steps "
+                f"{self.diffusion.steps} can be sampled"
+            )
+        return self
 
     @model_validator(mode="after")
     def _mesh_for_the_fit(self) -> Params:
@@ -255,8 +284,8 @@ def _describe(error: Any) -> str:
         return f"{key}: unknown key"
     if error["type"] == "missing":
         return f"{key}: missing"
-    if not key:
-        return str(error["msg"])
+    if error["type"] == "value_error":
+        return f"{key}: {error['msg']}" if key else str(error["msg"])
     return f"{key}: {error['input']!r} is not allowed: {error['msg']}"
 
 
@@ -280,4 +309,22 @@ def load(path: Path | str = "params.yaml") -> Params:
         FileNotFoundError: no such file.
         ParamsError: it breaks the schema.
     """
-    return parse(yaml.safe_load(Path(path).read_text()), str(path))
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is not YAML: {error}") from None
+    return parse(values, str(path))
+
+
+def main() -> int:
+    """Check a parameter file before anything runs: ``python -m pipelines.params [FILE]``."""
+    try:
+        load(*sys.argv[1:2])
+    except (OSError, ParamsError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -227,7 +227,7 @@ def main() -> None:
     card = params.datasets
     write_atomic(
         OUTPUT / "croissant.json",
-        croissant(OUTPUT, list(card.sets), card.licence, card.published),
+        croissant(OUTPUT, list(card.sets), card.licence, card.published.isoformat()),
     )
 
 

@@ -156,7 +156,10 @@ def train_part(params: Params, part: Part) -> None:
         params.seed,
     )
     values = (
-        asdict(config) | asdict(model.config) | params.train.model_dump(exclude=set[str](PARTS))
+        asdict(config)
+        | asdict(model.config)
+        | params.train.model_dump(exclude=set[str](PARTS))
+        | {"seed": params.seed, "window": params.model.window}
     )
     tags = {f"input.{path.name}": read_sidecar(path).sha256 for path in shards}
     bar = Progress(

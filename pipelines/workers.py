@@ -245,7 +245,7 @@ class ShardActor:
         self._note(attempt, None, len(unit.clips), len(rows))
         folder = self._partial / attempt
         shutil.rmtree(folder, ignore_errors=True)
-        write_shard(folder / f"{unit.name}.tar", samples, key)
+        write_shard(folder / f"{unit.name}.tar", samples)
         write_rows(folder, rows)
         finished = read_finished(folder, unit.name)
         publish(folder, unit.name, self._output)

@@ -34,7 +34,7 @@ def test_round_trip_and_order_independence(
 
 def test_sidecar_describes_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "00001.tar"
-    written = shards.write_shard(path, {"x": {"mp4": b"abc"}}, key="k")
+    written = shards.write_shard(path, {"x": {"mp4": b"abc"}})
     assert shards.read_sidecar(path) == written
     assert shards.sha256_file(path) == written.sha256
     assert path.stat().st_size == written.size_bytes

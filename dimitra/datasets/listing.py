@@ -81,7 +81,9 @@ def bad_file_id(dataset: str, path: PurePosixPath) -> str:
 
 
 def files_below(folder: Path) -> list[PurePosixPath]:
-    """Files below a folder, relative to it, sorted; hidden ones are left out.
+    """Files and links below a folder, relative to it, sorted; hidden ones are left out.
+
+    A link whose target is gone is among them, so that it is counted as missing.
 
     Raises:
         LayoutError: there is no such folder.
@@ -91,7 +93,7 @@ def files_below(folder: Path) -> list[PurePosixPath]:
     found = (
         PurePosixPath(path.relative_to(folder).as_posix())
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() or path.is_symlink()
     )
     return sorted(path for path in found if not any(part.startswith(".") for part in path.parts))
 

@@ -65,3 +65,33 @@ def test_all_faults_are_listed_at_once_with_the_file(tmp_path: Path) -> None:
 def test_the_fit_cannot_use_a_mesh_that_the_crop_does_not_make() -> None:
     with pytest.raises(ParamsError, match=r"crop\.mesh is 'none'.*fit\.landmarks to 'dlib'"):
         parse(changed("fit.landmarks", "mediapipe"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("generate.steps", 501, ["generate.steps is 501", "500"]),
+        ("model.heads", 5, ["heads is 5", "width 96"]),
+        ("model.encoder_heads", 7, ["encoder_heads is 7", "width 96"]),
+        ("crop.size", 257, ["crop.size", "257", "multiple of 2"]),
+        ("render.size", 65, ["render.size", "65", "multiple of 2"]),
+        ("limits.max_duration_s", 0.5, ["max_duration_s 0.5", "min_duration_s 1.0"]),
+        ("datasets.sets", {}, ["datasets.sets", "at least 1"]),
+        ("datasets.published", "2026-99-99", ["datasets.published", "2026-99-99"]),
+        ("profile", "paper", ["profile", "paper", "sample"]),
+    ],
+)
+def test_values_that_would_fail_later_are_refused_at_the_start(
+    path: str, value: Any, parts: list[str]
+) -> None:
+    with pytest.raises(ParamsError) as info:
+        parse(changed(path, value))
+    for part in parts:
+        assert part in str(info.value)
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("a: [1,\n")
+    with pytest.raises(ParamsError, match="not YAML"):
+        load(file)

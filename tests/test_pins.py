@@ -1,0 +1,56 @@
+"""Every install uses exact versions: what is installed is what `constraints.txt` names."""
+
+import tomllib
+from importlib.metadata import distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def constraints() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {normal(name): version for name, version in pairs}
+
+
+def test_direct_dependencies_are_pinned_and_constrained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        wanted += extra
+    pins = constraints()
+    for requirement in wanted:
+        name, version = requirement.split("==")
+        assert pins[normal(name.split("[")[0])] == version, requirement
+
+
+def test_what_the_project_needs_is_installed_as_constrained() -> None:
+    """CUDA packages that a GPU build of torch brings are pinned by torch itself."""
+    pins = constraints()
+    from packaging.requirements import Requirement
+
+    installed = {normal(d.metadata["Name"]): d for d in distributions()}
+    todo, seen = ["dimitra"], set()
+    while todo:
+        name = todo.pop()
+        if name in seen or name not in installed:
+            continue
+        seen.add(name)
+        for text in installed[name].requires or []:
+            requirement = Requirement(text)
+            extras = ("dev", "mediapipe", "default", "data", "train", "")
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+                todo.append(normal(requirement.name))
+    free = {
+        name
+        for name in seen - {"dimitra"}
+        if not name.startswith(("nvidia-", "cuda-"))
+        and name != "triton"
+        and pins.get(name) != installed[name].version.split("+")[0]
+    }
+    assert not free
