@@ -171,10 +171,10 @@ def _text(value: float | None) -> str:
 def _table(differences: list[Difference]) -> Table:
     table = Table(title="Metrics against the committed ones")
     for name in ("dataset", "method", "metric"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=True, min_width=7)
     for name in ("committed", "new", "allowed"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for item in differences:
         table.add_row(
             item.dataset,
