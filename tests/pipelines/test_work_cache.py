@@ -11,7 +11,7 @@ from pipelines.work_cache import WorkCache, copy_atomic, digest_of, digest_path,
 
 
 def finished(folder: Path, text: bytes = b"x") -> Path:
-    write_shard(folder / "00000.tar", {"a": {"txt": text}}, "k1")
+    write_shard(folder / "00000.tar", {"a": {"txt": text}})
     write_rows(folder, [QuarantineRow("b", "toy", "crop", "no_face", "none", None, 1)])
     return folder
 
