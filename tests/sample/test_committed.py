@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PLANS = plan_chorus(16, 6) + plan_lecture(4)
 pytestmark = pytest.mark.skipif(
     not (ROOT / "datasets/chorus").is_dir() or not (ROOT / "truth/chorus").is_dir(),
-    reason="the corpus is not here: dvc pull datasets.dvc truth.dvc",
+    reason="the corpus is not here: dvc pull datasets.dvc",
 )
 
 
