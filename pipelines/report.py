@@ -26,6 +26,7 @@ from dimitra.metrics.definitions import (
     Metric,
 )
 from dimitra.metrics.published import BY_LAYOUT, PublishedTable
+from dimitra.metrics.version import code_digest
 from dimitra.shards import iterate_shard, list_shards, sha256_file, write_atomic
 from pipelines.charts import Chart, line_chart
 from pipelines.mainguard import guarded
@@ -307,7 +308,10 @@ def read_digests(root: Path) -> list[tuple[str, str, str]]:
     """Name, file and digest of what the numbers were made from."""
     split = Path("data/split/split.json")
     digest = json.loads((root / split).read_text())["digest"]
-    found = [("split", split.as_posix(), f"sha256 {digest}")]
+    found = [
+        ("split", split.as_posix(), f"sha256 {digest}"),
+        ("metric code", "dimitra/metrics", f"sha256 {code_digest()}"),
+    ]
     found.extend(
         (name, file, f"sha256 {sha256_file(root / file)}")
         for name, file in DIGESTS.items()
