@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from dimitra.morphable.camera import rotation
+from dimitra.morphable.coefficients import EXPRESSION_SIZE
 from dimitra.morphable.model import FaceModel
 from dimitra.render.rasterizer import compiled, magnify, rasterize, reduce_image, vertex_normals
-from dimitra.sample.appearance import EYE, Array, Look, Surfaces, make_surfaces
+from dimitra.sample.appearance import EYE, Array, Look, make_surfaces
 
 DISTANCE = 10.0
 PIVOT = np.array([0.0, -0.75, -0.55])
@@ -113,6 +114,112 @@ def _shade(  # type: ignore[no-untyped-def]  # compiled: types come from the cal
             image[y, x, 2] = min(b * (sky + lit * warmth[2]) + glow, np.float32(1))
 
 
+@dataclass(frozen=True)
+class Light:
+    """A key light over ambient light.
+
+    Attributes:
+        direction: towards the key light, unit, camera frame, ``[3]``.
+        ambient: its share of the light.
+        warmth: the key light's tint, sRGB factors, ``[3]``.
+    """
+
+    direction: Array
+    ambient: float
+    warmth: Array
+
+
+class Scene:
+    """One identity's head, hair and shoulders, prepared once and drawn frame by frame.
+
+    Args:
+        model: the open head.
+        look: the identity's appearance.
+        gender: build of the shoulders.
+    """
+
+    def __init__(self, model: FaceModel, look: Look, gender: str) -> None:
+        surfaces = make_surfaces(model, look, gender)
+        self._surfaces = surfaces
+        self._triangles = np.ascontiguousarray(surfaces.triangles, np.int32)
+        head = surfaces.triangles.max(1) < len(model.mean)
+        self._head_triangles = self._triangles[: int(head.sum())]
+        self._neutral = (
+            model.vertices(torch.from_numpy(look.identity), torch.zeros(EXPRESSION_SIZE))
+            .numpy()
+            .reshape(-1)
+        )
+        self._expression_basis = model.expression_basis.numpy().reshape(EXPRESSION_SIZE, -1)
+        self._look = look
+
+    def head(self, expression: Array) -> Array:
+        """Head vertices in the model's frame: ``[64]`` -> ``[V, 3]``."""
+        moved = self._neutral + expression @ self._expression_basis
+        return np.asarray(moved.reshape(-1, 3), np.float32)
+
+    def draw(
+        self,
+        expression: Array,
+        pose: Array,
+        camera: ClipCamera,
+        wall: Array,
+        drift: Array | None = None,
+        light: Light | None = None,
+    ) -> NDArray[np.uint8]:
+        """Draw one frame.
+
+        Args:
+            expression: coefficients, ``[64]``.
+            pose: angles and translation about the model's origin, ``[6]``.
+            camera: of this frame; its size is the frame's.
+            wall: background, ``[2 size, 2 size, 3]`` in [0, 1].
+            drift: shift of the shoulders, camera frame, ``[3]``; none where it is left out.
+            light: of this frame; the look's own where it is left out.
+
+        Returns:
+            RGB, ``[size, size, 3]``.
+
+        Raises:
+            ValueError: the wall does not have twice the camera's size.
+        """
+        size = 2 * camera.size
+        if wall.shape != (size, size, 3):
+            raise ValueError(
+                f"the wall is {wall.shape}, but a frame of {camera.size} px needs {(size, size, 3)}"
+            )
+        light = light or Light(self._look.light, self._look.ambient, self._look.warmth)
+        posed = self._pose(self.head(expression), pose, drift)
+        surfaces = self._surfaces
+        depth = DISTANCE - posed[:, 2]
+        pixels = np.stack(
+            [
+                camera.focal_px * posed[:, 0] / depth + camera.centre_px[0],
+                camera.centre_px[1] - camera.focal_px * posed[:, 1] / depth,
+                depth,
+            ],
+            1,
+        ).astype(np.float32)
+        raster = rasterize(magnify(pixels, 2), self._triangles, size, size)
+        normals = vertex_normals(posed, self._triangles)
+        image = wall.astype(np.float32, copy=True)
+        _shade(  # type: ignore[no-untyped-call]
+            raster.face, raster.barycentric, self._triangles, normals, surfaces.albedo,
+            surfaces.gloss, surfaces.material, surfaces.corner_uv, self._look.detail,
+            light.direction, np.float32(light.ambient), light.warmth, image,
+        )  # fmt: skip
+        return (np.clip(reduce_image(image, 2), 0, 1) * 255 + 0.5).astype(np.uint8)
+
+    def _pose(self, head: Array, pose: Array, drift: Array | None) -> Array:
+        """All vertices of the scene in the camera's frame."""
+        surfaces, source = self._surfaces, self._surfaces.hair_source
+        outward = vertex_normals(head, self._head_triangles)[source]
+        cap = head[source] + outward * self._look.hair_thickness[source, None]
+        turn = rotation(torch.from_numpy(np.asarray(pose[:3], np.float32))).numpy()
+        moving = np.concatenate([head, cap, surfaces.curtain]).astype(np.float32)
+        body = surfaces.body if drift is None else surfaces.body + drift
+        return np.concatenate([moving @ turn.T + pose[3:], body]).astype(np.float32)
+
+
 def frames(
     model: FaceModel,
     look: Look,
@@ -136,51 +243,7 @@ def frames(
     Yields:
         RGB frames ``[size, size, 3]``.
     """
-    surfaces = make_surfaces(model, look, gender)
-    identity = torch.from_numpy(look.identity)
-    turns = rotation(torch.from_numpy(pose[:, :3])).numpy()
-    neck_drift = 0.25 * (pose[:, 3:] - pose[:, 3:].mean(0)) * np.array([1, 0.3, 0.3], np.float32)
+    scene = Scene(model, look, gender)
+    drift = 0.25 * (pose[:, 3:] - pose[:, 3:].mean(0)) * np.array([1, 0.3, 0.3], np.float32)
     for index in range(len(expression)):
-        head = model.vertices(identity, torch.from_numpy(expression[index])).numpy()
-        posed = _pose_scene(head, surfaces, look, turns[index], pose[index, 3:], neck_drift[index])
-        yield _draw(posed, surfaces, look, camera, wall)
-
-
-def _pose_scene(
-    head: Array, surfaces: Surfaces, look: Look, turn: Array, shift: Array, drift: Array
-) -> Array:
-    """All vertices of the scene in the camera's frame."""
-    source = surfaces.hair_source
-    outward = vertex_normals(head, surfaces.triangles[: _head_faces(surfaces, len(head))])[source]
-    cap = head[source] + outward * look.hair_thickness[source, None]
-    moving = np.concatenate([head, cap, surfaces.curtain]).astype(np.float32)
-    moving = moving @ turn.T + shift
-    return np.concatenate([moving, surfaces.body + drift]).astype(np.float32)
-
-
-def _head_faces(surfaces: Surfaces, vertices: int) -> int:
-    return int((surfaces.triangles.max(1) < vertices).sum())
-
-
-def _draw(
-    posed: Array, surfaces: Surfaces, look: Look, camera: ClipCamera, wall: Array
-) -> NDArray[np.uint8]:
-    depth = DISTANCE - posed[:, 2]
-    pixels = np.stack(
-        [
-            camera.focal_px * posed[:, 0] / depth + camera.centre_px[0],
-            camera.centre_px[1] - camera.focal_px * posed[:, 1] / depth,
-            depth,
-        ],
-        1,
-    ).astype(np.float32)
-    size = 2 * camera.size
-    raster = rasterize(magnify(pixels, 2), surfaces.triangles, size, size)
-    normals = vertex_normals(posed, surfaces.triangles)
-    image = wall.copy()
-    _shade(  # type: ignore[no-untyped-call]
-        raster.face, raster.barycentric, surfaces.triangles, normals, surfaces.albedo,
-        surfaces.gloss, surfaces.material, surfaces.corner_uv, look.detail, look.light,
-        np.float32(look.ambient), look.warmth, image,
-    )  # fmt: skip
-    return (np.clip(reduce_image(image, 2), 0, 1) * 255 + 0.5).astype(np.uint8)
+        yield scene.draw(expression[index], pose[index], camera, wall, drift[index])

@@ -7,7 +7,15 @@ from dimitra.assets import asset_path
 from dimitra.morphable import open_head
 from dimitra.morphable.camera import rotation
 from dimitra.sample.appearance import make_look, wall_image
-from dimitra.sample.scene import DISTANCE, PIVOT, ClipCamera, frames, turn_about_neck
+from dimitra.sample.scene import (
+    DISTANCE,
+    PIVOT,
+    ClipCamera,
+    Light,
+    Scene,
+    frames,
+    turn_about_neck,
+)
 
 CAMERA = ClipCamera(focal_px=950.0, centre_px=(158.0, 152.0), size=320)
 
@@ -54,3 +62,39 @@ def test_drawn_face_lies_where_the_truth_says(seed):
     assert inner.mean() < 0.06
     gap = (found[66, 1] - found[62, 1]) / between_eyes
     assert gap > 0.1
+
+
+def test_one_scene_serves_any_camera_and_light():
+    model = open_head.load()
+    generator = np.random.default_rng(1)
+    look = make_look(model, "f", generator)
+    scene = Scene(model, look, "f")
+    expression = generator.normal(0, 0.5, 64).astype(np.float32)
+    pose = turn_about_neck(np.array([[0.0, 0.1, 0.0, 0.0, 0.0, 0.0]], np.float32))[0]
+    small = ClipCamera(CAMERA.focal_px / 2.5, (63.2, 60.8), 128)
+    wall = wall_image(look, 256, generator)
+    image = scene.draw(expression, pose, small, wall)
+    assert image.shape == (128, 128, 3)
+    large = scene.draw(expression, pose, CAMERA, wall_image(look, 640, generator))
+    assert large.shape == (320, 320, 3)
+    np.testing.assert_array_equal(
+        next(frames(model, look, "f", expression[None], pose[None], small, wall)), image
+    )
+    left = Light(np.array([-0.8, 0.0, 0.6], np.float32), 0.2, np.ones(3, np.float32))
+    right = Light(np.array([0.8, 0.0, 0.6], np.float32), 0.2, np.ones(3, np.float32))
+    a, b = (scene.draw(expression, pose, small, wall, None, one) for one in (left, right))
+    face = np.s_[40:90, 30:95]
+    brightness = np.stack([a[face], b[face]]).astype(float).mean((1, 3))
+    assert brightness[0, :25].mean() > brightness[1, :25].mean()
+    assert brightness[0, -25:].mean() < brightness[1, -25:].mean()
+    vertices = model.vertices(torch.from_numpy(look.identity), torch.from_numpy(expression))
+    np.testing.assert_allclose(scene.head(expression), vertices.numpy(), atol=1e-5)
+
+
+def test_a_wall_of_the_wrong_size_is_refused():
+    model = open_head.load()
+    look = make_look(model, "m", np.random.default_rng(1))
+    with pytest.raises(ValueError, match="wall"):
+        Scene(model, look, "m").draw(
+            np.zeros(64, np.float32), np.zeros(6, np.float32), CAMERA, np.zeros((9, 9, 3))
+        )
