@@ -25,8 +25,8 @@ _INNERMOST = 0.6
 
 def contour_candidates(model: FaceModel) -> Int[Tensor, "17 candidates"]:
     """Vertices at the direction of each jaw landmark about the view axis, at several depths."""
-    skin = model.part("skin").numpy()
-    mean = model.mean.numpy().astype(np.float64)
+    skin = model.part("skin").numpy(force=True)
+    mean = model.mean.numpy(force=True).astype(np.float64)
     chosen = np.empty((JAW, CANDIDATES), dtype=np.int64)
     for row, landmark in enumerate(model.landmarks_68[:JAW].tolist()):
         own = mean[landmark]
@@ -39,7 +39,7 @@ def contour_candidates(model: FaceModel) -> Int[Tensor, "17 candidates"]:
             ok = skin & (outward > _INNERMOST * np.linalg.norm(own[:2])) & (miss < 0.08)
             inside = np.flatnonzero(ok)
             chosen[row, column] = inside[outward[inside].argmax()] if len(inside) else landmark
-    return torch.from_numpy(chosen)
+    return torch.from_numpy(chosen).to(model.mean.device)
 
 
 def slide(

@@ -75,18 +75,19 @@ def _double(shape: LinearShape) -> LinearShape:
 @functools.lru_cache(maxsize=4)
 def ibug_68(model: FaceModel) -> Correspondence:
     """The 68 landmarks of dlib."""
-    weights = torch.ones(68, dtype=torch.float64)
+    device = model.mean.device
+    weights = torch.ones(68, dtype=torch.float64, device=device)
     # The outline and the brows are the least repeatable.
     weights[:JAW] = 0.25
     weights[17:27] = 0.6
     weights[[60, 64]] = 0.5
     return Correspondence(
-        indices=torch.arange(68),
+        indices=torch.arange(68, device=device),
         shape=_double(model.subset(model.landmarks_68[JAW:])),
         contour=_double(model.subset(contour_candidates(model).flatten())),
         contour_points=JAW,
         weights=weights,
-        modes=torch.zeros(136, 0, dtype=torch.float64),
+        modes=torch.zeros(136, 0, dtype=torch.float64, device=device),
     )
 
 
@@ -103,7 +104,7 @@ def mediapipe_478(model: FaceModel) -> Correspondence:
             "use fit.landmarks: dlib"
         )
     table = {
-        name: torch.from_numpy(array)
+        name: torch.from_numpy(array).to(model.mean.device)
         for name, array in read_npz(Path(__file__).with_name(MEDIAPIPE_TABLE).read_bytes()).items()
     }
     corners = table["triangles"].long()
@@ -119,7 +120,7 @@ def mediapipe_478(model: FaceModel) -> Correspondence:
         shape=LinearShape(
             blend(around.mean), blend(around.identity_basis), blend(around.expression_basis)
         ),
-        contour=_double(model.subset(torch.zeros(0, dtype=torch.int64))),
+        contour=_double(model.subset(model.landmarks_68[:0])),
         contour_points=0,
         weights=table["weights"].to(torch.float64),
         modes=table["modes"].to(torch.float64),

@@ -111,7 +111,9 @@ class FaceModel:
         if unknown:
             raise ValueError(f"{self.name} has no parts {unknown}; it has {self.part_names}")
         indices = [self.part_names.index(name) for name in names]
-        return torch.isin(self.parts, torch.tensor(indices, dtype=self.parts.dtype))
+        return torch.isin(
+            self.parts, torch.tensor(indices, dtype=self.parts.dtype, device=self.parts.device)
+        )
 
     def subset(self, indices: Int[Tensor, " kept"]) -> LinearShape:
         """Shape model of some vertices, for fitting."""
