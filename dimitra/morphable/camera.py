@@ -41,6 +41,30 @@ def angles_of(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     return torch.stack((pitch, yaw, roll), dim=-1)
 
 
+def turn_ahead(ray: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Smallest rotation that turns a ray of the camera straight ahead, to (0, 0, -1).
+
+    A head off the axis is seen turned by this: ``turn_ahead(ray) @ rotation(angles)`` is what a
+    picture cut out around it shows.
+
+    Args:
+        ray: direction of any length, y up, not straight back.
+    """
+    x, y, z = torch.nn.functional.normalize(ray, dim=-1).unbind(-1)
+    zero = torch.zeros_like(x)
+    # Rodrigues' formula with the axis ray x ahead = (-y, x, 0).
+    skew = torch.stack(
+        (
+            torch.stack((zero, zero, x), dim=-1),
+            torch.stack((zero, zero, y), dim=-1),
+            torch.stack((-x, -y, zero), dim=-1),
+        ),
+        dim=-2,
+    )
+    one = torch.eye(3, dtype=ray.dtype, device=ray.device)
+    return one + skew + skew @ skew / (1.0 - z)[..., None, None]
+
+
 def to_camera(
     vertices: Float[Tensor, "*batch points 3"], pose: Float[Tensor, "*batch 6"]
 ) -> Float[Tensor, "*batch points 3"]:
