@@ -1,0 +1,1 @@
+"""What `benchmarks/fit.py` measures, part by part."""

@@ -1,0 +1,69 @@
+"""Ways to a fitted clip: each takes a sample, prepares, and returns what is to be timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dimitra.morphable.correspondence import mediapipe_478
+from dimitra.morphable.fit import ClipFit, FitSettings, MeshLandmarks, fit_clip
+from dimitra.morphable.model import FaceModel
+from fitting.corpus import Sample, exact_landmarks, tensor
+
+Fit = Callable[[], ClipFit]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A way to a fitted clip.
+
+    Attributes:
+        prepare: reads what it needs of a sample and returns the fit, which alone is timed.
+        measured: the points it uses [T, points, 2], crop pixels; None where it uses none.
+        noisy: whether sensor noise reaches it; the truth's own landmarks have none.
+    """
+
+    prepare: Callable[[FaceModel, Sample, FitSettings], Fit]
+    measured: Callable[[FaceModel, Sample], Tensor] | None
+    noisy: bool = True
+
+
+def from_track(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:
+    """Fit to dlib's landmarks, which the crop stage measured."""
+    landmarks = tensor(sample.track["landmarks"])
+    detected = torch.tensor(sample.track["detected"])
+    return lambda: fit_clip(model, landmarks, detected, settings)
+
+
+def from_mesh(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:
+    """Fit to MediaPipe's mesh, which the crop stage measured."""
+    track = sample.track
+    mesh = MeshLandmarks(
+        tensor(track["mesh"]), tensor(track["mesh_scores"]), torch.tensor(track["mesh_found"])
+    )
+    landmarks, detected = tensor(track["landmarks"]), torch.tensor(track["detected"])
+    return lambda: fit_clip(model, landmarks, detected, settings, mesh)
+
+
+def from_truth(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:
+    """Fit to the truth's own landmarks and outline."""
+    landmarks = exact_landmarks(model, sample)
+    return lambda: fit_clip(model, landmarks, None, settings)
+
+
+def sources(samples: Mapping[str, Sample]) -> dict[str, Source]:
+    """Sources by the name of their landmarks; MediaPipe's where every crop holds its mesh."""
+    found = {
+        "dlib": Source(from_track, lambda _, sample: tensor(sample.track["landmarks"])),
+        "mediapipe": Source(
+            from_mesh,
+            lambda model, sample: tensor(sample.track["mesh"])[:, mediapipe_478(model).indices],
+        ),
+        "exact": Source(from_truth, None, noisy=False),
+    }
+    if not all("mesh" in sample.track for sample in samples.values()):
+        del found["mediapipe"]
+    return found
