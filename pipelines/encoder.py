@@ -15,7 +15,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -41,14 +41,13 @@ WEIGHTS = Path("dimitra/morphable/head_encoder.safetensors")
 log = logging.getLogger(__name__)
 
 
-def _draw(folder: Path, seed: int, look: int) -> int:
+def _draw(folder: Path, seed: int, look: int, count: int) -> None:
     """Draw one look's heads; the labels are written last and mark it as done."""
     torch.set_num_threads(1)
-    heads = draw_heads(open_head.load(), seed, look, HEADS_PER_LOOK, SIZE_PX)
+    heads = draw_heads(open_head.load(), seed, look, count, SIZE_PX)
     write_atomic(folder / f"{look:05d}.rgb", heads.images.tobytes())
     labels = {name: getattr(heads, name) for name in LABELS}
     write_atomic(folder / f"{look:05d}.npz", npz_bytes(labels))
-    return look
 
 
 def render(folder: Path, seed: int, looks: int, workers: int) -> None:
@@ -69,7 +68,7 @@ def render(folder: Path, seed: int, looks: int, workers: int) -> None:
         ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
         _bar("looks drawn", len(missing)) as progress,
     ):
-        jobs = [pool.submit(_draw, folder, seed, look) for look in missing]
+        jobs = [pool.submit(_draw, folder, seed, look, HEADS_PER_LOOK) for look in missing]
         try:
             for job in as_completed(jobs):
                 job.result()
@@ -113,8 +112,9 @@ def packed(encoder: HeadEncoder, about: dict[str, object]) -> bytes:
         name: value.cpu().contiguous().half() if value.is_floating_point() else value.cpu()
         for name, value in encoder.state_dict().items()
     }
-    shape = json.dumps({"width": encoder.width, "hidden": encoder.hidden})
-    return save(state, {"shape": shape, "about": json.dumps(about, sort_keys=True)})
+    shape = {"width": encoder.width, "hidden": encoder.hidden}
+    # One entry: safetensors writes several in no fixed order.
+    return save(state, {"about": json.dumps({"shape": shape, **about}, sort_keys=True)})
 
 
 def describe(result: Check) -> str:
@@ -127,7 +127,7 @@ def describe(result: Check) -> str:
     )
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -140,12 +140,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--folder", type=Path, default=Path("data/heads"), help="rendered heads")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the script."""
-    options = _options()
+    options = _options(arguments)
     looks = -(-options.heads // HEADS_PER_LOOK)
     render(options.folder, options.seed, looks + HELD_OUT_LOOKS, options.workers)
     torch.set_num_threads(options.threads)

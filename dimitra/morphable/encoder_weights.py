@@ -38,7 +38,7 @@ def load(path: Path = WEIGHTS, device: str = "cpu") -> HeadEncoder:
     except SafetensorError as error:
         raise EncoderWeightsError(f"{path}: not a safetensors file ({error})") from error
     try:
-        shape = json.loads(about["shape"])
+        shape = json.loads(about["about"])["shape"]
         encoder = HeadEncoder(**shape).to(device)
         encoder.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

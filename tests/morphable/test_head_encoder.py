@@ -124,7 +124,9 @@ def test_frames_that_are_not_rgb_bytes_are_refused(model):
 
 def test_a_file_of_another_network_is_named(tmp_path):
     path = tmp_path / "other.safetensors"
-    save_file({"x": torch.zeros(3)}, path, {"shape": json.dumps({"width": 8, "hidden": 16})})
+    save_file(
+        {"x": torch.zeros(3)}, path, {"about": json.dumps({"shape": {"width": 8, "hidden": 16}})}
+    )
     with pytest.raises(EncoderWeightsError, match=r"other\.safetensors: its tensors are not"):
         load(path)
     path.write_bytes(b"not a file of tensors")
