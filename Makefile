@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install system assets data repro test e2e lint format bench clean
+.PHONY: help install system system-test assets data repro test e2e lint format bench clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -21,8 +21,32 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but 3.11 or 3.12 is needed: make PYTHON=python3.11 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,mediapipe]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@
+
+# Shared libraries that wheels load from the system, with their Debian packages: MediaPipe's, and off-screen rendering's in the tests.
+MEDIAPIPE_LIBRARIES := libGL.so.1=libgl1 libEGL.so.1=libegl1 libGLESv2.so.2=libgles2 libgthread-2.0.so.0=libglib2.0-0
+RENDER_LIBRARIES := libXrender.so.1=libxrender1
+
+# $(call libraries,LIST): install what is missing of LIST (Debian, as root), or name it and stop.
+define libraries
+	missing=$$(for pair in $(1); do $(PYTHON) -c "import ctypes; ctypes.CDLL('$${pair%%=*}')" 2>/dev/null || echo "$${pair##*=}"; done); \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+		else \
+			echo "system libraries are missing; as root: apt-get install" $$missing; \
+			echo "(the pipeline alone runs without them where params.yaml says crop.mesh: none and fit.landmarks: dlib)"; \
+			exit 1; \
+		fi; \
+	fi
+endef
+
+system: ## the shared libraries that MediaPipe wants: installed on Debian as root, named elsewhere
+	@if grep -q '^  mesh: mediapipe' params.yaml; then $(call libraries,$(MEDIAPIPE_LIBRARIES)); fi
+
+system-test:
+	@$(call libraries,$(MEDIAPIPE_LIBRARIES) $(RENDER_LIBRARIES))
 
 assets: install ## fetch third-party weights into the store that all checkouts share
 	$(BIN)/dimitra assets fetch
@@ -31,27 +55,16 @@ assets: install ## fetch third-party weights into the store that all checkouts s
 data: install ## check the sample corpus out of the DVC remote inside the repository
 	$(BIN)/dvc pull --quiet datasets.dvc
 
-repro: assets data ## raw video to trained models, videos, both tables and the report; compare with the committed metrics
+repro: system assets data ## raw video to trained models, videos, both tables and the report; compare with the committed metrics
 	$(BIN)/python -m pipelines.params
 	$(BIN)/dvc repro
 	$(BIN)/python -m pipelines.tolerance
 	@echo "report: $(abspath report/index.html)"
 
-# Off-screen rendering (pyvista) and MediaPipe want these; the default pipeline does not.
-LIBRARIES := libGL.so.1=libgl1 libEGL.so.1=libegl1 libGLESv2.so.2=libgles2 libglib-2.0.so.0=libglib2.0-0 libXrender.so.1=libxrender1
-
-system:
-	@missing=$$(for pair in $(LIBRARIES); do $(PYTHON) -c "import ctypes; ctypes.CDLL('$${pair%%=*}')" 2>/dev/null || echo "$${pair##*=}"; done); \
-	if [ -n "$$missing" ]; then \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \
-		else echo "the tests need these system libraries: apt-get install" $$missing; exit 1; fi; \
-	fi
-
-test: system assets data ## all quick tests
+test: system-test assets data ## all quick tests
 	$(BIN)/python -m pytest -m "not e2e and not gpu"
 
-e2e: assets data ## the whole pipeline on a cut of the sample, in a clone, with broken clips among them
+e2e: system assets data ## the whole pipeline on a cut of the sample, in a clone, with broken clips among them
 	$(BIN)/python -m pytest -m e2e
 
 lint: install ## formatting, lint, types, and that dvc.yaml names what each stage imports

@@ -40,13 +40,13 @@ from dimitra.media.video import encode_mp4, read_video
 from dimitra.morphable import open_head
 from dimitra.morphable.camera import DISTANCE, aligned_to_crop, project, to_camera
 from dimitra.morphable.coefficients import BFM_MOUTH
-from dimitra.morphable.fit import ClipFit, FitSettings, MeshLandmarks, fit_clip
+from dimitra.morphable.fit import ClipFit, FitSettings, fit_clip
 from dimitra.morphable.model import FaceModel, vertex_normals
 from dimitra.morphable.photometric import Photometry, choose_frames, fit_photometry
 from dimitra.render.rasterizer import interpolate, magnify, rasterize, reduce_image
 from dimitra.shards import read_npz
 from pipelines.crop import Cropper
-from pipelines.fit import MESH_ARRAYS
+from pipelines.fit import mesh_landmarks
 from pipelines.params import Params, load
 
 VARIABLE = "DIMITRA_REAL_DATA"
@@ -98,9 +98,7 @@ def fit_video(path: Path, model: FaceModel, params: Params, landmarks: str) -> F
         smoothness=params.fit.smoothness,
         prior=params.fit.prior,
     )
-    mesh = None
-    if landmarks == "mediapipe":
-        mesh = MeshLandmarks(*(torch.from_numpy(track[name]) for name in MESH_ARRAYS))
+    mesh = mesh_landmarks(track, path.stem) if landmarks == "mediapipe" else None
     measured, detected = torch.from_numpy(track["landmarks"]), torch.from_numpy(track["detected"])
     fit = fit_clip(model, measured, detected, settings, mesh)
     frames = read_video(parts["mp4"], fps=fps)

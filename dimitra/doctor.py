@@ -6,10 +6,17 @@ import importlib.metadata
 import platform
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from dimitra import assets
+from dimitra.faces.mediapipe import missing_packages
 
-_PACKAGES = ("torch", "ray", "dvc", "mlflow", "av", "dlib-bin", "faster-whisper", "kaldi-hmm-gmm")
+_PACKAGES = (
+    *("torch", "ray", "dvc", "mlflow", "av", "dlib-bin", "mediapipe"),
+    *("faster-whisper", "kaldi-hmm-gmm"),
+)
 _FREE_GB = 4.0
 
 
@@ -59,11 +66,31 @@ def _disk() -> Finding:
     return Finding("free disk", f"{free:.0f} GB", ok, "" if ok else f"free {_FREE_GB:.0f} GB here")
 
 
+def _libraries() -> Finding:
+    what = "system libraries"
+    if not _uses_mediapipe(Path("params.yaml")):
+        return Finding(what, "not needed: crop.mesh is none", True, "")
+    missing = missing_packages()
+    if not missing:
+        return Finding(what, "all that MediaPipe loads", True, "")
+    remedy = f"apt-get install {' '.join(missing)}; or crop.mesh: none and fit.landmarks: dlib"
+    return Finding(what, f"missing: {', '.join(missing)}", False, remedy)
+
+
+def _uses_mediapipe(params: Path) -> bool:
+    """Whether the parameters here, if any, ask for MediaPipe, as the profile does."""
+    if not params.is_file():
+        return True
+    values = yaml.safe_load(params.read_text())
+    crop = values.get("crop") if isinstance(values, dict) else None
+    return not isinstance(crop, dict) or crop.get("mesh") != "none"
+
+
 def examine(profile: str) -> list[Finding]:
-    """Look at the interpreter, the packages, the disk and every asset of a profile.
+    """Look at the interpreter, the libraries, the disk and every asset of a profile.
 
     Args:
         profile: ``sample`` or ``paper``.
     """
-    findings = [_python(), _disk(), *(_package(name) for name in _PACKAGES)]
+    findings = [_python(), _disk(), _libraries(), *(_package(name) for name in _PACKAGES)]
     return findings + [_asset(asset) for asset in assets.list_assets(profile)]

@@ -18,7 +18,8 @@ from dimitra.clips import Clip, ClipError, Reason
 from dimitra.faces.crop import CropBox, crop_box, rescale, to_crop
 from dimitra.faces.detector import DlibDetector
 from dimitra.faces.landmarks import Dlib68, Landmarker
-from dimitra.faces.mediapipe import FaceMesh, MediaPipeLandmarker, complete
+from dimitra.faces.mediapipe import MediaPipeError, MediaPipeLandmarker, complete
+from dimitra.faces.mesh import FaceMesh, pack
 from dimitra.faces.track import FaceTracker, Track, interpolate, measure_steadily, smooth_boxes
 from dimitra.media.audio import SAMPLE_RATE_HZ, encode_flac, read_audio
 from dimitra.media.container import MediaLimits, frame_count, probe
@@ -76,11 +77,6 @@ class Cropper:
         box = crop_box(track.landmarks[track.detected], *size, self._margin)
         boxes = smooth_boxes(track.landmarks)
         mp4, landmarks, mesh = self._cut(video, clip, box, boxes)
-        dense = (
-            {}
-            if mesh is None
-            else {"mesh": mesh.points, "mesh_scores": mesh.scores, "mesh_found": mesh.found}
-        )
         return {
             "mp4": mp4,
             "flac": encode_flac(self._fit(samples, frames)),
@@ -90,7 +86,7 @@ class Cropper:
                     "landmarks": interpolate(landmarks, track.detected),
                     "detected": track.detected,
                     "transform": box.transform(self._size),
-                    **dense,
+                    **({} if mesh is None else pack(mesh, self._size)),
                 }
             ),
         }
@@ -266,4 +262,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(main, MediaPipeError))

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dimitra.clips import Clip, ClipError, Reason
+from dimitra.faces.mesh import unpack
+from dimitra.media.video import iterate_frames, to_rgb
 from dimitra.morphable import open_head
-from dimitra.morphable.fit import FitSettings, MeshLandmarks, fit_clip
+from dimitra.morphable.fit import ClipFit, FitSettings, MeshLandmarks, fit_clip
 from dimitra.shards import Members, npz_bytes, read_npz
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
 
-MEDIAPIPE_TABLE = Path("dimitra/morphable/mediapipe_open_head.npz")
-MESH_ARRAYS = ("mesh", "mesh_scores", "mesh_found")
-"""What the crop stage adds to a track when ``crop.mesh`` is set."""
+logger = logging.getLogger(__name__)
 
 
 class Fitter:
-    """Turns a clip's landmarks into ``motion.npz``.
+    """Turns a clip's landmarks (and, if asked for, its picture) into ``motion.npz``.
 
     Args:
-        params: ``landmarks``, ``iterations``, ``smoothness``, ``prior``, ``max_residual_px``,
-            ``max_bad_frames``.
+        params: ``landmarks``, ``iterations``, ``smoothness``, ``prior``, ``photometric``,
+            ``max_residual_px``, ``max_bad_frames``.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -39,35 +42,27 @@ class Fitter:
             prior=params["prior"],
         )
         self._dense = params["landmarks"] == "mediapipe"
+        self._photometric: bool = params["photometric"]
         self._max_residual_px: float = params["max_residual_px"]
         self._max_bad_frames: float = params["max_bad_frames"]
 
     def __call__(self, clip: Clip, parts: Members) -> Members:
-        """Part ``motion.npz`` of a clip, from its ``track.npz``.
+        """Part ``motion.npz`` of a clip, from its ``track.npz`` and ``mp4``.
 
         Raises:
             ClipError: FIT_RESIDUAL, too many frames are not explained by the face model.
         """
         track = read_npz(parts["track.npz"])
-        if self._dense and "mesh" not in track:
-            raise ValueError(
-                f"{clip.clip_id}: fit.landmarks is mediapipe, but its track has no mesh; set "
-                "crop.mesh: mediapipe, or fit.landmarks: dlib"
-            )
-        mesh = (
-            MeshLandmarks(*(torch.from_numpy(track[name]) for name in MESH_ARRAYS))
-            if self._dense
-            else None
-        )
         fit = fit_clip(
             self._model,
             torch.from_numpy(track["landmarks"]),
             torch.from_numpy(track["detected"]),
             self._settings,
-            mesh,
+            mesh_landmarks(track, clip.clip_id) if self._dense else None,
         )
         residual = fit.residual_px.numpy()
-        bad = float((residual > self._max_residual_px).mean())
+        explained = residual <= self._max_residual_px
+        bad = 1.0 - float(explained.mean())
         if bad > self._max_bad_frames:
             raise ClipError(
                 Reason.FIT_RESIDUAL,
@@ -81,8 +76,50 @@ class Fitter:
             "pose": fit.pose,
             "crop": fit.crop.expand(len(residual), 3),
             "residual_px": fit.residual_px,
+            "explained": torch.from_numpy(explained),
         }
+        if self._photometric:
+            arrays |= self._colours(clip, parts["mp4"], fit)
         return {"motion.npz": npz_bytes({name: value.numpy() for name, value in arrays.items()})}
+
+    def _colours(self, clip: Clip, mp4: bytes, fit: ClipFit) -> dict[str, torch.Tensor]:
+        """Texture and illumination of a clip; nothing where they cannot be estimated."""
+        from dimitra.morphable.photometric import choose_frames, fit_photometry
+
+        chosen = choose_frames(fit.residual_px)
+        wanted = set(chosen.tolist())
+        pictures = enumerate(islice(iterate_frames(mp4), max(wanted) + 1))
+        frames = np.stack([to_rgb(frame) for index, frame in pictures if index in wanted])
+        try:
+            colours = fit_photometry(
+                self._model,
+                frames,
+                fit.identity,
+                fit.expression[chosen],
+                fit.pose[chosen],
+                fit.crop,
+            )
+        except ValueError as error:
+            logger.warning("%s: no texture, no illumination: %s", clip.clip_id, error)
+            return {}
+        return {"texture": colours.texture, "illumination": colours.illumination}
+
+
+def mesh_landmarks(track: Mapping[str, NDArray[Any]], clip_id: str) -> MeshLandmarks:
+    """The mesh of a track, for the fit.
+
+    Raises:
+        ValueError: the track has none.
+    """
+    mesh = unpack(track)
+    if mesh is None:
+        raise ValueError(
+            f"{clip_id}: fit.landmarks is mediapipe, but its track has no mesh; set "
+            "crop.mesh: mediapipe, or fit.landmarks: dlib"
+        )
+    return MeshLandmarks(
+        *(torch.from_numpy(values) for values in (mesh.points, mesh.scores, mesh.found))
+    )
 
 
 def make_worker(params: dict[str, Any]) -> Worker:
@@ -94,6 +131,7 @@ def make_worker(params: dict[str, Any]) -> Worker:
 def main() -> None:
     """Run the stage."""
     params = load()
+    for_colours = ("av", "numba") if params.fit.photometric else ()
     run(
         Job(
             stage="fit",
@@ -105,8 +143,7 @@ def main() -> None:
             deadline_s=params.fit.deadline_s,
             seed=params.seed,
             assets=("anny_head",),
-            corpus_inputs=(MEDIAPIPE_TABLE,),
-            packages=("numpy", "pillow", "scipy", "torch"),
+            packages=(*for_colours, "numpy", "pillow", "scipy", "torch"),
         ),
         params.ray,
     )

@@ -115,6 +115,8 @@ class FitParams(Section):
     iterations: Annotated[int, Field(ge=1, le=200)]
     smoothness: Annotated[float, Field(ge=0.0)]
     prior: Annotated[float, Field(ge=0.0)]
+    photometric: bool
+    """Estimate texture and illumination of every clip from a few of its frames."""
     max_residual_px: Annotated[float, Field(gt=0.0)]
     max_bad_frames: Share
     deadline_s: Seconds

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from dimitra.morphable.correspondence import mediapipe_478
-from dimitra.morphable.fit import ClipFit, FitSettings, MeshLandmarks, fit_clip
+from dimitra.morphable.fit import ClipFit, FitSettings, fit_clip
 from dimitra.morphable.model import FaceModel
 from fitting.corpus import Sample, exact_landmarks, tensor
+from pipelines.fit import mesh_landmarks
 
 Fit = Callable[[], ClipFit]
 
@@ -41,9 +42,7 @@ def from_track(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:
 def from_mesh(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:
     """Fit to MediaPipe's mesh, which the crop stage measured."""
     track = sample.track
-    mesh = MeshLandmarks(
-        tensor(track["mesh"]), tensor(track["mesh_scores"]), torch.tensor(track["mesh_found"])
-    )
+    mesh = mesh_landmarks(track, "sample")
     landmarks, detected = tensor(track["landmarks"]), torch.tensor(track["detected"])
     return lambda: fit_clip(model, landmarks, detected, settings, mesh)
 
@@ -60,7 +59,9 @@ def sources(samples: Mapping[str, Sample]) -> dict[str, Source]:
         "dlib": Source(from_track, lambda _, sample: tensor(sample.track["landmarks"])),
         "mediapipe": Source(
             from_mesh,
-            lambda model, sample: tensor(sample.track["mesh"])[:, mediapipe_478(model).indices],
+            lambda model, sample: mesh_landmarks(sample.track, "sample").points[
+                :, mediapipe_478(model).indices
+            ],
         ),
         "exact": Source(from_truth, None, noisy=False),
     }

@@ -13,6 +13,7 @@ from torch import Tensor
 from dimitra.assets import asset_path
 from dimitra.faces.landmarks import Dlib68
 from dimitra.faces.mediapipe import MediaPipeLandmarker, complete
+from dimitra.faces.mesh import FaceMesh, pack
 from dimitra.faces.track import measure_steadily, smooth_boxes
 from dimitra.morphable.camera import aligned_to_crop, project, to_camera
 from dimitra.morphable.fit import ClipFit
@@ -66,11 +67,7 @@ class StillFaces:
         if self.mesh is not None:
             mesh = complete([self.mesh.measure(image) for image in images])
             if mesh is not None:
-                track |= {
-                    "mesh": _to_crop(mesh.points),
-                    "mesh_scores": mesh.scores,
-                    "mesh_found": mesh.found,
-                }
+                track |= pack(FaceMesh(_to_crop(mesh.points), mesh.scores, mesh.found), CROP_PX)
         return Sample(track, sample.truth, lambda: frames)
 
 

@@ -1,40 +1,61 @@
 """MediaPipe's face landmarker: 478 points and 52 blendshape scores of a frame.
 
 Every frame is measured by itself: MediaPipe's video mode smooths over time, which flattens blinks
-and closures and makes the answer depend on the frames before. It runs on one thread of the CPU;
-the same pixels give the same answer.
+and closures and makes the answer depend on the frames before. It runs on one thread of the CPU, in
+a process of its own (``mediapipe_process`` says why); the same pixels give the same answer.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
+import subprocess
+import sys
+import tempfile
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dimitra.faces import mediapipe_process as process
+from dimitra.faces.mesh import POINTS, SCORES, FaceMesh
 from dimitra.faces.track import interpolate
 
-POINTS = 478
-SCORES = 52
-_DEBIAN_LIBRARIES = "libgl1 libegl1 libgles2 libglib2.0-0"
+SYSTEM_LIBRARIES = MappingProxyType(
+    {
+        "libGL.so.1": "libgl1",
+        "libEGL.so.1": "libegl1",
+        "libGLESv2.so.2": "libgles2",
+        "libgthread-2.0.so.0": "libglib2.0-0",
+    }
+)
+"""Shared libraries that MediaPipe's wheels load from the system, and their Debian packages."""
+
+_NOWHERE = "http://127.0.0.1:9"
+"""The discard port: MediaPipe's reports on its use go to this proxy and no further."""
+_PATIENCE_S = 10.0
+_PIPE_BYTES = 1 << 20
+"""A whole picture: one write, and no waiting for the reader (where the system has such pipes)."""
 
 
-@dataclass(frozen=True)
-class FaceMesh:
-    """MediaPipe's answer for ``T`` frames.
+class MediaPipeError(RuntimeError):
+    """MediaPipe cannot be loaded, or its process has died; the message says what to do."""
 
-    Attributes:
-        points: ``[T, 478, 2]``, pixels (x right, y down, pixel centres at integers).
-        scores: ``[T, 52]``, blendshape scores from 0 to 1, in the order of ``score_names``.
-        found: ``[T]``, False where the face was not found and the values were interpolated.
-    """
 
-    points: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    found: NDArray[np.bool_]
+def missing_packages() -> tuple[str, ...]:
+    """Debian packages whose libraries MediaPipe needs and this machine lacks."""
+    missing = []
+    for library, package in SYSTEM_LIBRARIES.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            missing.append(package)
+    return tuple(missing)
 
 
 class MediaPipeLandmarker:
@@ -44,7 +65,7 @@ class MediaPipeLandmarker:
         model: ``face_landmarker.task``.
 
     Raises:
-        RuntimeError: the library, or a system library that it needs, is missing.
+        MediaPipeError: the library, or a system library that it needs, is missing.
         FileNotFoundError: there is no model file.
     """
 
@@ -53,42 +74,30 @@ class MediaPipeLandmarker:
             raise FileNotFoundError(
                 f"{model} is missing; get it with: dimitra assets fetch mediapipe_landmarker"
             )
-        try:
-            import mediapipe
-            from mediapipe.tasks.python import BaseOptions, vision
+        self._model = model
+        self._session = self._start()
 
-            options = vision.FaceLandmarkerOptions(
-                base_options=BaseOptions(model_asset_path=str(model)),
-                running_mode=vision.RunningMode.IMAGE,
-                num_faces=1,
-                output_face_blendshapes=True,
+    def _start(self) -> _Session:
+        session = _open_session(self._model)
+        weakref.finalize(self, _close_session, session)
+        refusal = _receive(session)
+        if refusal:
+            raise MediaPipeError(
+                f"MediaPipe cannot be loaded ({refusal.decode()}). {how_to_install()}"
             )
-            self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
-        except (ImportError, OSError) as error:
-            raise RuntimeError(
-                f"MediaPipe cannot be loaded ({error}). Install it with: pip install "
-                f"-c constraints.txt mediapipe; on Debian also: apt-get install "
-                f"{_DEBIAN_LIBRARIES}. Or set crop.mesh: none and fit.landmarks: dlib"
-            ) from error
-        # Its own destructor fails when the interpreter is already being taken down.
-        weakref.finalize(self, self._landmarker.close)
-        self._mediapipe: Any = mediapipe
+        return session
 
     def measure(
         self, image: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Points ``[478, 2]`` and scores ``[52]`` of an RGB image ``[H, W, 3]``; None: no face."""
-        height, width = image.shape[:2]
-        picture = self._mediapipe.Image(
-            self._mediapipe.ImageFormat.SRGB, np.ascontiguousarray(image)
-        )
-        answer = self._landmarker.detect(picture)
-        if not answer.face_landmarks:
+        answer = np.frombuffer(self._ask(process.MEASURE, image), "<f4")
+        if not len(answer):
             return None
         # Its coordinates run from 0 to 1 over the outer edges of the picture.
-        points = np.array([(p.x * width, p.y * height) for p in answer.face_landmarks[0]]) - 0.5
-        scores = [category.score for category in answer.face_blendshapes[0]]
-        return points.astype(np.float32), np.array(scores, np.float32)
+        places = answer[: 2 * POINTS].reshape(POINTS, 2).astype(np.float64)
+        points = places * (image.shape[1], image.shape[0]) - 0.5
+        return points.astype(np.float32), answer[2 * POINTS :].astype(np.float32)
 
     def score_names(self, image: NDArray[np.uint8]) -> tuple[str, ...]:
         """Names of the scores, read from the answer for an image with a face.
@@ -96,13 +105,91 @@ class MediaPipeLandmarker:
         Raises:
             ValueError: there is no face in the image.
         """
-        picture = self._mediapipe.Image(
-            self._mediapipe.ImageFormat.SRGB, np.ascontiguousarray(image)
-        )
-        answer = self._landmarker.detect(picture)
-        if not answer.face_blendshapes:
+        answer = self._ask(process.NAMES, image)
+        if not answer:
             raise ValueError("no face in the image")
-        return tuple(category.category_name for category in answer.face_blendshapes[0])
+        return tuple(answer.decode().split("\n"))
+
+    def _ask(self, kind: bytes, image: NDArray[np.uint8]) -> bytes:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image is {image.dtype} {image.shape}, need uint8 [H, W, 3]")
+        if self._session.child.poll() is not None:  # the clip before has killed it
+            self._session = self._start()
+        pixels = np.ascontiguousarray(image).reshape(-1)
+        size = process.SIZE.pack(*image.shape[:2])
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+            process.send(self._session.requests, kind, size, pixels.data)
+        return _receive(self._session)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """A running process: the two ends of the conversation, and what it writes to its log."""
+
+    child: subprocess.Popen[bytes]
+    requests: IO[bytes]
+    answers: IO[bytes]
+    log: IO[bytes]
+
+
+def _open_session(model: Path) -> _Session:
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - the session closes it
+    # -P: beside the script lies mediapipe.py, which is not the library.
+    command = [sys.executable, "-P", str(Path(process.__file__).resolve()), str(model)]
+    child = subprocess.Popen(  # noqa: S603 - this interpreter, a file of this package
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=_environment(),
+        pipesize=_PIPE_BYTES,
+    )
+    if child.stdin is None or child.stdout is None:
+        raise MediaPipeError("MediaPipe's process was started without pipes")
+    return _Session(child, child.stdin, child.stdout, log)
+
+
+def _close_session(session: _Session) -> None:
+    """End the process: it leaves when its input ends."""
+    with contextlib.suppress(BrokenPipeError):
+        session.requests.close()
+    session.answers.close()
+    try:
+        session.child.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        session.child.kill()
+        session.child.wait()
+    session.log.close()
+
+
+def _receive(session: _Session) -> bytes:
+    answer = process.receive(session.answers)
+    if answer is None:
+        code = session.child.wait(_PATIENCE_S)
+        session.log.seek(0)
+        log = session.log.read().decode(errors="replace").strip().splitlines()
+        raise MediaPipeError(
+            f"MediaPipe's process ended with code {code}: {log[-1] if log else 'no message'}. "
+            f"{how_to_install()}"
+        )
+    return answer
+
+
+def how_to_install() -> str:
+    """What a person can do where MediaPipe does not run."""
+    system = missing_packages()
+    debian = f"apt-get install {' '.join(system)}, or " if system else ""
+    return (
+        f"What helps: {debian}pip install -c constraints.txt mediapipe; or do without it: "
+        "crop.mesh: none and fit.landmarks: dlib"
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Environment of the process: its network is a proxy that is not there."""
+    exceptions = {"no_proxy", "NO_PROXY"}
+    kept = {name: value for name, value in os.environ.items() if name not in exceptions}
+    return kept | dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy"), _NOWHERE)
 
 
 def complete(

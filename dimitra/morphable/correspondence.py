@@ -21,6 +21,7 @@ from dimitra.morphable.model import FaceModel, LinearShape
 from dimitra.shards import read_npz
 
 MEDIAPIPE_TABLE = "mediapipe_open_head.npz"
+DATA_FILES = ("mediapipe_open_head.npz",)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pytest
 from skimage import data
 
 from dimitra.assets import asset_path
-from dimitra.faces.mediapipe import MediaPipeLandmarker, complete
+from dimitra.faces import mediapipe_process
+from dimitra.faces.mediapipe import MediaPipeError, MediaPipeLandmarker, complete
 from dimitra.morphable import open_head
 
 IMAGE = data.astronaut()[:256, 100:356]
@@ -62,3 +63,58 @@ def test_no_face_is_none_and_gaps_are_interpolated(landmarker: MediaPipeLandmark
 def test_a_missing_model_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="dimitra assets fetch mediapipe_landmarker"):
         MediaPipeLandmarker(tmp_path / "face_landmarker.task")
+
+
+def test_its_process_speaks_to_no_server_and_leaves_the_console_clean(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    landmarker = MediaPipeLandmarker(asset_path("mediapipe_landmarker"))
+    assert landmarker.measure(IMAGE) is not None
+    child = landmarker._session.child
+    pairs = Path(f"/proc/{child.pid}/environ").read_bytes().decode().split("\0")
+    environment = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    assert environment["https_proxy"] == environment["all_proxy"] == "http://127.0.0.1:9"
+    assert not {"no_proxy", "NO_PROXY"} & environment.keys()
+    del landmarker
+    assert child.returncode == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_process_that_was_killed_costs_one_answer(landmarker: MediaPipeLandmarker) -> None:
+    before = landmarker.measure(IMAGE)
+    landmarker._session.child.kill()
+    landmarker._session.child.wait()
+    after = landmarker.measure(IMAGE)
+    assert before is not None
+    assert after is not None
+    assert np.array_equal(before[0], after[0])
+
+
+def test_a_process_that_ends_while_it_is_asked_is_an_error_that_says_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "dies.py"
+    script.write_text(
+        "import sys\n"
+        "sys.stdout.buffer.write(bytes(4))\n"
+        "sys.stdout.flush()\n"
+        "sys.stdin.buffer.read(5)\n"
+        "sys.exit('a fault of the library')\n"
+    )
+    monkeypatch.setattr(mediapipe_process, "__file__", str(script))
+    landmarker = MediaPipeLandmarker(asset_path("mediapipe_landmarker"))
+    with pytest.raises(MediaPipeError, match=r"code 1: a fault.*fit\.landmarks: dlib"):
+        landmarker.measure(IMAGE)
+
+
+def test_a_library_that_cannot_be_loaded_is_one_error_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "mediapipe"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise OSError('libEGL.so.1: cannot open')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(MediaPipeError, match=r"libEGL\.so\.1.*crop\.mesh: none") as caught:
+        MediaPipeLandmarker(asset_path("mediapipe_landmarker"))
+    assert "\n" not in str(caught.value)

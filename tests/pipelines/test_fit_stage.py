@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
 from dimitra.clips import Clip, ClipError, Reason
+from dimitra.media.video import encode_mp4, read_video
 from dimitra.morphable import open_head
-from dimitra.morphable.camera import project
-from dimitra.shards import npz_bytes, read_npz
+from dimitra.morphable.camera import aligned_to_crop, project, to_camera
+from dimitra.morphable.model import vertex_normals
+from dimitra.shards import Members, npz_bytes, read_npz
+from pipelines.crop import Cropper
 from pipelines.fit import make_worker
 from pipelines.params import load
 
@@ -44,9 +51,28 @@ def _track(landmarks: torch.Tensor) -> dict[str, bytes]:
     return {"track.npz": npz_bytes(arrays)}
 
 
-def _worker_params(landmarks: str = "dlib") -> dict[str, object]:
+def _worker_params(landmarks: str = "dlib", photometric: bool = False) -> dict[str, Any]:
     params = load("conf/sample.yaml").fit.model_dump(exclude={"deadline_s"})
-    return {**params, "landmarks": landmarks}
+    return {**params, "landmarks": landmarks, "photometric": photometric}
+
+
+@pytest.fixture(scope="module")
+def crop(tmp_path_factory: pytest.TempPathFactory) -> Members:
+    """What the crop stage makes of a photograph that moves."""
+    folder = tmp_path_factory.mktemp("raw")
+    photo = data.astronaut()
+    frames = [photo[4:304, 50 + step : 370 + step] for step in range(2 * _FRAMES + 2)]
+    hum = np.sin(np.arange(len(frames) * 640) * 0.06).astype(np.float32)
+    (folder / "a.mp4").write_bytes(encode_mp4(frames, audio=0.2 * hum, crf=12))
+    params = load("conf/sample.yaml")
+    cropper = Cropper(
+        {
+            "crop": params.crop.model_dump(exclude={"deadline_s"}) | {"mesh": "mediapipe"},
+            "limits": params.limits.model_dump(),
+            "roots": {"chorus": str(folder)},
+        }
+    )
+    return cropper(_clip(), {})
 
 
 def test_the_contract_of_motion() -> None:
@@ -60,7 +86,9 @@ def test_the_contract_of_motion() -> None:
         "pose": (_FRAMES, 6),
         "crop": (_FRAMES, 3),
         "residual_px": (_FRAMES,),
+        "explained": (_FRAMES,),
     }
+    assert motion.pop("explained").all()
     assert all(value.dtype == np.float32 for value in motion.values())
     assert np.ptp(motion["crop"], axis=0).max() == 0
     assert motion["residual_px"].max() < 1.0
@@ -78,3 +106,60 @@ def test_landmarks_that_are_no_face() -> None:
     with pytest.raises(ClipError, match=r"fit\.max_residual_px = 6\.0") as caught:
         make_worker(_worker_params())(_clip(), _track(noise))
     assert caught.value.reason is Reason.FIT_RESIDUAL
+
+
+def test_a_frame_beyond_the_limit_is_marked() -> None:
+    model = open_head.load()
+    landmarks = project(model.mean[model.landmarks_68]).repeat(_FRAMES, 1, 1)
+    noise = torch.rand(68, 2, generator=torch.Generator().manual_seed(0))
+    landmarks[5] += 60 * (noise - 0.5)
+    parts = make_worker(_worker_params())(_clip(), _track(landmarks))
+    motion = read_npz(parts["motion.npz"])
+    assert motion["explained"].dtype == np.bool_
+    assert np.flatnonzero(~motion["explained"]).tolist() == [5]
+    limit = load("conf/sample.yaml").fit.max_residual_px
+    assert np.array_equal(motion["explained"], motion["residual_px"] <= limit)
+
+
+def test_texture_and_light_of_a_crop(crop: Members) -> None:
+    worker = make_worker(_worker_params("mediapipe", photometric=True))
+    parts = worker(_clip(), crop)
+    assert parts == worker(_clip(), crop)
+    motion = read_npz(parts["motion.npz"])
+    assert motion["texture"].shape == (80,)
+    assert motion["illumination"].shape == (27,)
+    assert motion["explained"].all()
+
+    # The model so lit and coloured is closer to the picture than the mean face in plain light.
+    model = open_head.load()
+    frame = len(motion["pose"]) // 2
+    fitted = {name: torch.from_numpy(value) for name, value in motion.items()}
+    vertices = model.vertices(fitted["identity"], fitted["expression"][frame])
+    posed = to_camera(vertices[None], fitted["pose"][frame][None])
+    places = aligned_to_crop(project(posed), fitted["crop"][frame], 256)[0].round().long()
+    skin = model.part("skin") & (places.min(1)[0] >= 0) & (places.max(1)[0] < 256)
+    normals = vertex_normals(posed, model.triangles)[0]
+    skin &= normals[:, 2] > 0.6
+    picture = torch.from_numpy(read_video(crop["mp4"])[frame]).float() / 255
+    seen = picture[places[skin, 1], places[skin, 0]]
+
+    def miss(texture: torch.Tensor, light: torch.Tensor) -> float:
+        colours = model.colours(texture, light, normals)
+        return float((colours[skin] - seen).abs().median())  # hair covers some
+
+    plain = miss(torch.zeros(80), torch.zeros(27))
+    assert miss(fitted["texture"], fitted["illumination"]) < 0.65 * plain
+
+
+def test_colours_that_cannot_be_estimated_are_absent_and_the_log_says_why(
+    crop: Members, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = len(read_npz(crop["track.npz"])["detected"])
+    white = encode_mp4([np.full((256, 256, 3), 255, np.uint8)] * frames)
+    with caplog.at_level(logging.WARNING):
+        parts = make_worker(_worker_params("mediapipe", photometric=True))(
+            _clip(), crop | {"mp4": white}
+        )
+    motion = read_npz(parts["motion.npz"])
+    assert not {"texture", "illumination"} & motion.keys()
+    assert "chorus-id0-a: no texture, no illumination: 0 pixels of skin" in caplog.text

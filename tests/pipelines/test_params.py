@@ -64,7 +64,7 @@ def test_all_faults_are_listed_at_once_with_the_file(tmp_path: Path) -> None:
 
 def test_the_fit_cannot_use_a_mesh_that_the_crop_does_not_make() -> None:
     with pytest.raises(ParamsError, match=r"crop\.mesh is 'none'.*fit\.landmarks to 'dlib'"):
-        parse(changed("fit.landmarks", "mediapipe"))
+        parse(changed("crop.mesh", "none"))
 
 
 @pytest.mark.parametrize(
