@@ -250,8 +250,9 @@ def build(source: Path) -> dict[str, NDArray[Any]]:
     left = np.linalg.norm(flat @ solution - unit_fields, axis=0)
     unit_residual = left / np.linalg.norm(unit_fields, axis=0)
     mean_colour, texture = open_head_colour.build(head)
+    mean, expression = open_head_mesh.seat_teeth(head.mean, expression, head.parts)
     arrays: dict[str, NDArray[Any]] = {
-        "mean": head.mean,
+        "mean": mean,
         "identity_basis": identity,
         "expression_basis": expression,
         "mean_colour": mean_colour,

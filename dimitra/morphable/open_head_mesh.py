@@ -73,6 +73,18 @@ _IRIS_DEG = 21.8
 """An iris of 5.9 mm on MakeHuman's eyeball of 15.5 mm."""
 
 
+UPPER_EDGE_DM, LOWER_EDGE_DM = (-0.392, 0.226), (-0.376, 0.196)
+"""Where the incisors' edges stand at rest, y and z: the upper ones 3 mm below the line at which
+the lips meet and in front of the lower ones, as in a normal bite."""
+_TEETH_WIDTH, _TEETH_HEIGHT = 0.94, 0.85
+"""MakeHuman's rows are 67 mm wide and 16 mm high; smaller ones stay behind the lips."""
+_ARCH_DM, _ARCH_HALF_WIDTH_DM = 0.018, 0.16
+"""The incisors stand this much further out than MakeHuman's flat front, as the lips do."""
+LOWER_TEETH_TRAVEL = 1.2
+"""MakeHuman's jaw carries the lower lip by a third further than the lower teeth, which would bare
+them in every open vowel; they follow with this factor."""
+
+
 @dataclass(frozen=True)
 class HeadMesh:
     """The open head's mesh in its own vertex numbering.
@@ -252,6 +264,33 @@ def cut(base: BaseMesh, vertices: Floats, data: Path, mirror: dict[int, int]) ->
         eyes=tuple(eyes),
         **_windows(everything - origin, every_part),
     )
+
+
+def seat_teeth(mean: Floats, expression: Floats, parts: Integers) -> tuple[Floats, Floats]:
+    """Move the teeth to where people have them; no other vertex changes.
+
+    Args:
+        mean: [V, 3], in the camera frame.
+        expression: [64, V, 3].
+        parts: [V].
+
+    Returns:
+        mean and expression with seated teeth.
+    """
+    mean, expression = mean.copy(), expression.copy()
+    for name, (y, z) in (("upper_teeth", UPPER_EDGE_DM), ("lower_teeth", LOWER_EDGE_DM)):
+        row = np.flatnonzero(parts == PART_NAMES.index(name))
+        old = mean[row]
+        front = old[:, 0] ** 2 < 1e-8
+        towards_edge = -1 if name == "upper_teeth" else 1
+        edge = old[front][np.argmax(towards_edge * old[front, 1])]
+        mean[row, 1] = y + _TEETH_HEIGHT * (old[:, 1] - edge[1])
+        mean[row, 0] = _TEETH_WIDTH * old[:, 0]
+        arch = np.clip(1 - (old[:, 0] / _ARCH_HALF_WIDTH_DM) ** 2, 0, None)
+        mean[row, 2] = old[:, 2] + z - edge[2] + _ARCH_DM * (arch - 1)
+    lower = parts == PART_NAMES.index("lower_teeth")
+    expression[:, lower] *= LOWER_TEETH_TRAVEL
+    return mean, expression
 
 
 def _windows(mean: Floats, parts: Integers) -> dict[str, Floats]:

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from dimitra.sample.phones import Span
 from dimitra.sample.prosody import HOP_S, Prosody
-from dimitra.sample.visemes import closure, mouth_curves
+from dimitra.sample.visemes import bite, closure, mouth_curves
 
 FPS = 25
 
@@ -166,7 +166,7 @@ def animate(
     pitch = np.interp(times_s, hops, prosody.pitch)
     accents = _bumps(times_s, prosody.accents, 0.09, 0.16)
     curves = mouth_curves(phones, times_s, loudness)
-    shut = closure(phones, times_s)
+    shut = np.maximum(closure(phones, times_s), bite(phones, times_s))
     curves["jawOpen"] *= 1 + (manner.jaw - 1) * (1 - shut)
     for sense, envelope in _mood(times_s, senses, accents).items():
         for unit, value in _MOODS[sense].items():

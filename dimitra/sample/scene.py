@@ -13,11 +13,15 @@ from dimitra.morphable.camera import rotation
 from dimitra.morphable.coefficients import EXPRESSION_SIZE
 from dimitra.morphable.model import FaceModel
 from dimitra.render.rasterizer import compiled, magnify, rasterize, reduce_image, vertex_normals
-from dimitra.sample.appearance import EYE, Array, Look, make_surfaces
+from dimitra.sample.appearance import Array, Look
+from dimitra.sample.surfaces import EYE, TEETH, make_surfaces
 
 DISTANCE = 10.0
 PIVOT = np.array([0.0, -0.75, -0.55])
 """Where the head turns: the top of the neck, in the model's frame."""
+
+_TEETH_FALLOFF, _TISSUE_FALLOFF = 0.25, 1.1
+"""How quickly teeth, and tongue and walls, darken inwards; teeth less, being pale and wet."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,25 @@ def turn_about_neck(pose: NDArray[np.float32]) -> NDArray[np.float32]:
     moved = pose.copy()
     moved[:, 3:] += (PIVOT - np.einsum("tij,j->ti", turns, PIVOT)).astype(np.float32)
     return moved
+
+
+@compiled
+def _tooth(u: np.float32, v: np.float32) -> tuple[np.float32, np.float32]:
+    """Brightness of a point of a row of teeth, and how much green and blue its gum takes.
+
+    Teeth are rounded, so they darken towards the gaps, which widen at the edge; the gum ends in
+    an arch over every tooth.
+    """
+    if v < 0:
+        return np.float32(0.5), np.float32(0.0)
+    gap = abs(u - np.rint(u))
+    width = 0.03 + 0.12 * max(float(1.0 - v / 0.20), 0.0) ** 2
+    line = np.exp(-((gap / width) ** 2))
+    rounded = 1.0 - 0.22 * (1.0 - 2.0 * gap) ** 3
+    margin = 0.66 + 0.16 * np.sin(np.pi * gap)
+    gum = min(max((v - margin) / 0.06, 0.0), 1.0)
+    bright = rounded * (1.0 - 0.55 * line * (1.0 - gum)) * (1.0 - 0.2 * gum)
+    return np.float32(bright), np.float32(0.5 * gum)
 
 
 @compiled
@@ -89,9 +112,9 @@ def _shade(  # type: ignore[no-untyped-def]  # compiled: types come from the cal
                 u += w * corner_uv[f, k, 0]
                 v += w * corner_uv[f, k, 1]
             length = np.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-9)
-            nx, ny, nz = nx / length, ny / length, nz / length
             if nz < 0:  # the inside of an open surface
-                nx, ny, nz = -nx, -ny, -nz
+                length = -length
+            nx, ny, nz = nx / length, ny / length, nz / length
             facing = nx * light[0] + ny * light[1] + nz * light[2]
             # Skin scatters light past the terminator: a wrapped cosine.
             key = max((facing + np.float32(0.25)) / np.float32(1.25), np.float32(0))
@@ -102,6 +125,11 @@ def _shade(  # type: ignore[no-untyped-def]  # compiled: types come from the cal
                 catch = max(nx * eye[0] + ny * eye[1] + nz * eye[2], np.float32(0))
                 glow = np.float32(0.9) * catch**140
                 key = np.float32(0.5) * key + np.float32(0.25)
+            if kind == TEETH:
+                bright, gum = _tooth(u, v)
+                key = np.float32(0.5) * key + np.float32(0.2)
+                glow *= bright
+                r, g, b = r * bright, g * bright * (1 - gum), b * bright * (1 - gum)
             lit = np.float32(0.58) * key
             if kind < len(detail):
                 row = min(int(v * size), size - 1)
@@ -112,6 +140,31 @@ def _shade(  # type: ignore[no-untyped-def]  # compiled: types come from the cal
             image[y, x, 0] = min(r * (sky + lit * warmth[0]) + glow, np.float32(1))
             image[y, x, 1] = min(g * (sky + lit * warmth[1]) + glow, np.float32(1))
             image[y, x, 2] = min(b * (sky + lit * warmth[2]) + glow, np.float32(1))
+
+
+def mouth_light(lips: Array, points: Array, falloff: Array) -> Array:
+    """Share of the light that enters the mouth and reaches its teeth, tongue and walls.
+
+    That of a diffuse disc of the opening's area seen from a distance: ``a^2 / (a^2 + d^2)``,
+    with ``falloff`` on the squared distance.
+
+    Args:
+        lips: inner lip line in the order of iBUG 60 to 67, ``[8, 3]``.
+        points: ``[N, 3]``, in the same frame.
+        falloff: ``[N]``.
+
+    Returns:
+        ``[N]``, in [0, 1].
+    """
+    half_width = 0.5 * np.linalg.norm(lips[0] - lips[4])
+    half_height = 0.5 * np.clip(lips[1:4, 1] - lips[[7, 6, 5], 1], 0, None).mean()
+    centre = lips.mean(0)
+    offset = np.abs(points - centre)
+    offset[:, 2] = np.clip(lips[[2, 6], 2].mean() - points[:, 2], 0, None)
+    offset[:, 0] = np.clip(offset[:, 0] - 0.5 * half_width, 0, None)
+    offset[:, 1] = np.clip(offset[:, 1] - half_height, 0, None)
+    area = half_width * half_height + 1e-3
+    return np.asarray(area / (area + falloff * (offset**2).sum(1)), np.float32)
 
 
 @dataclass(frozen=True)
@@ -151,6 +204,11 @@ class Scene:
         )
         self._expression_basis = model.expression_basis.numpy().reshape(EXPRESSION_SIZE, -1)
         self._look = look
+        inner = model.part("upper_teeth", "lower_teeth", "tongue", "mouth_interior").numpy()
+        self._inner = np.flatnonzero(inner)
+        teeth = model.part("upper_teeth", "lower_teeth").numpy()[self._inner]
+        self._falloff = np.where(teeth, _TEETH_FALLOFF, _TISSUE_FALLOFF).astype(np.float32)
+        self._inner_lips = model.landmarks_68[60:68].numpy()
 
     def head(self, expression: Array) -> Array:
         """Head vertices in the model's frame: ``[64]`` -> ``[V, 3]``."""
@@ -188,8 +246,13 @@ class Scene:
                 f"the wall is {wall.shape}, but a frame of {camera.size} px needs {(size, size, 3)}"
             )
         light = light or Light(self._look.light, self._look.ambient, self._look.warmth)
-        posed = self._pose(self.head(expression), pose, drift)
+        head = self.head(expression)
+        posed = self._pose(head, pose, drift)
         surfaces = self._surfaces
+        albedo, gloss = surfaces.albedo.copy(), surfaces.gloss.copy()
+        reached = mouth_light(head[self._inner_lips], head[self._inner], self._falloff)
+        albedo[self._inner] *= reached[:, None]
+        gloss[self._inner] *= reached
         depth = DISTANCE - posed[:, 2]
         pixels = np.stack(
             [
@@ -203,8 +266,8 @@ class Scene:
         normals = vertex_normals(posed, self._triangles)
         image = wall.astype(np.float32, copy=True)
         _shade(  # type: ignore[no-untyped-call]
-            raster.face, raster.barycentric, self._triangles, normals, surfaces.albedo,
-            surfaces.gloss, surfaces.material, surfaces.corner_uv, self._look.detail,
+            raster.face, raster.barycentric, self._triangles, normals, albedo,
+            gloss, surfaces.material, surfaces.corner_uv, self._look.detail,
             light.direction, np.float32(light.ambient), light.warmth, image,
         )  # fmt: skip
         return (np.clip(reduce_image(image, 2), 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -213,7 +276,7 @@ class Scene:
         """All vertices of the scene in the camera's frame."""
         surfaces, source = self._surfaces, self._surfaces.hair_source
         outward = vertex_normals(head, self._head_triangles)[source]
-        cap = head[source] + outward * self._look.hair_thickness[source, None]
+        cap = head[source] + outward * self._look.hair.thickness[source, None]
         turn = rotation(torch.from_numpy(np.asarray(pose[:3], np.float32))).numpy()
         moving = np.concatenate([head, cap, surfaces.curtain]).astype(np.float32)
         body = surfaces.body if drift is None else surfaces.body + drift
