@@ -27,8 +27,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save
 
 from dimitra.morphable import open_head
-from dimitra.morphable.encoder_training import Check, HeadSet, TrainingSettings, check, train
 from dimitra.morphable.head_encoder import HeadEncoder
+from dimitra.morphable.head_encoder_training import Check, HeadSet, TrainingSettings, check, train
 from dimitra.sample.heads import HEADS_PER_LOOK, SIZE_PX, draw_heads
 from dimitra.shards import npz_bytes, read_npz, write_atomic
 from pipelines.closure import code_digest

@@ -3,12 +3,13 @@
 No landmarks are needed. The network sees a square window of the picture and says where in it the
 head's origin lies and how large the head is, so it finds its own window: first in the whole
 picture on a few frames, then close up on every frame. It is a residual network (He et al., 2016)
-with the position kept until the last layers, trained on rendered heads (``encoder_training``).
+with the position kept until the last layers, trained on rendered heads (``head_encoder_training``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, UInt8
@@ -173,27 +174,47 @@ class EncodedClip:
 
 @torch.inference_mode()
 def encode_clip(
-    encoder: HeadEncoder, model: FaceModel, frames: UInt8[Tensor, "frames height width 3"]
+    encoder: HeadEncoder,
+    model: FaceModel,
+    blocks: Iterable[UInt8[Tensor, "frames height width 3"]],
 ) -> EncodedClip:
     """Coefficients of a clip whose picture is a face crop.
 
     Args:
         encoder: in evaluation mode.
         model: the open head.
-        frames: RGB, about one head wide.
+        blocks: the clip's RGB frames, about one head wide, in pieces that bound the memory.
 
     Raises:
         ValueError: no frames, or not RGB bytes.
     """
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or not len(frames):
-        raise ValueError(
-            f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 [T > 0, H, W, 3]"
+    estimates, places = [], []
+    height = 0
+    for frames in blocks:
+        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
+            raise ValueError(
+                f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 [T, H, W, 3]"
+            )
+        height = frames.shape[1]
+        windows = _find_windows(encoder, frames)
+        seen = _estimate(encoder, frames, windows)
+        side = windows[:, 2] * seen.scale.exp()
+        origin = windows[:, :2] + seen.origin * windows[:, 2:]
+        estimates.append(seen)
+        places.append(torch.cat((origin, side[:, None] / WINDOW_DM), dim=1))
+    if not estimates:
+        raise ValueError("no frames")
+    placed = torch.cat(places)
+    return _in_aligned_frame(model, _joined(estimates), placed[:, :2], placed[:, 2], height)
+
+
+def _joined(estimates: Sequence[HeadEstimate]) -> HeadEstimate:
+    return HeadEstimate(
+        *(
+            torch.cat([getattr(one, field.name) for one in estimates])
+            for field in fields(HeadEstimate)
         )
-    windows = _find_windows(encoder, frames)
-    seen = _estimate(encoder, frames, windows)
-    side = windows[:, 2] * seen.scale.exp()
-    origin = windows[:, :2] + seen.origin * windows[:, 2:]
-    return _in_aligned_frame(model, seen, origin, side / WINDOW_DM, frames.shape[1])
+    )
 
 
 def _find_windows(
@@ -229,8 +250,7 @@ def _estimate(
         images = frames[start : start + BATCH].permute(0, 3, 1, 2).float() / 255
         inputs = cut_windows(images, windows[start : start + BATCH])
         pieces.append(encoder(inputs.contiguous(memory_format=torch.channels_last)))
-    names = ("identity", "expression", "angles", "origin", "scale")
-    return HeadEstimate(*(torch.cat([getattr(piece, name) for piece in pieces]) for name in names))
+    return _joined(pieces)
 
 
 def _in_aligned_frame(

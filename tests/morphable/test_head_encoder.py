@@ -14,7 +14,6 @@ from dimitra.morphable.camera import (
     to_camera,
     turn_ahead,
 )
-from dimitra.morphable.encoder_weights import EncoderWeightsError, load
 from dimitra.morphable.head_encoder import (
     INPUT_PX,
     WINDOW_DM,
@@ -23,6 +22,7 @@ from dimitra.morphable.head_encoder import (
     cut_windows,
     encode_clip,
 )
+from dimitra.morphable.head_encoder_weights import EncoderWeightsError, load
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_perfect_network_gives_the_pose_that_projects_onto_what_was_seen(model
 
     monkeypatch.setattr("dimitra.morphable.head_encoder._estimate", estimate)
     images = torch.arange(frames, dtype=torch.uint8)[:, None, None, None].expand(-1, size, size, 3)
-    clip = encode_clip(oracle, model, images)
+    clip = encode_clip(oracle, model, images.split(5))
 
     seen = to_camera(model.landmarks(identity, expression), pose)
     near = focal / (10.0 - seen[..., 2])
@@ -119,7 +119,9 @@ def test_a_wide_window_is_shrunk_without_aliasing():
 
 def test_frames_that_are_not_rgb_bytes_are_refused(model):
     with pytest.raises(ValueError, match=r"torch.float32 \[2, 8, 8, 3\], expected uint8"):
-        encode_clip(HeadEncoder(4).eval(), model, torch.zeros(2, 8, 8, 3))
+        encode_clip(HeadEncoder(4).eval(), model, [torch.zeros(2, 8, 8, 3)])
+    with pytest.raises(ValueError, match="no frames"):
+        encode_clip(HeadEncoder(4).eval(), model, [])
 
 
 def test_a_file_of_another_network_is_named(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from dimitra.morphable.encoder_weights import load
+from dimitra.morphable.head_encoder_weights import load
 from pipelines import encoder
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from dimitra.morphable import open_head
-from dimitra.morphable.encoder_training import (
+from dimitra.morphable.head_encoder import WINDOW_DM, HeadEncoder, HeadEstimate
+from dimitra.morphable.head_encoder_training import (
     REGIONS,
     SHAPE_DM,
     HeadSet,
@@ -15,7 +16,6 @@ from dimitra.morphable.encoder_training import (
     random_windows,
     train,
 )
-from dimitra.morphable.head_encoder import WINDOW_DM, HeadEncoder, HeadEstimate
 from dimitra.sample.heads import draw_heads
 
 
