@@ -18,8 +18,9 @@ DETAIL_PX = 1024
 _AXIS_Z = -0.5
 _TOP, _SPAN = 1.45, 2.75
 _BROW_ANGLE = (0.10, 0.32, 0.57, 0.85)
-_BROW_HEIGHT = (0.414, 0.449, 0.439, 0.384)
-"""Middle of the brow on the mean head: angle from the front, radians, and height, decimetres."""
+_BROW_HEIGHT = (0.422, 0.457, 0.447, 0.392)
+"""Middle of the brow on the mean head: angle from the front, radians, and height, decimetres. The
+upper edge is where the model has its brow landmarks."""
 _BROW_SHAPE = (0.75, 1.0, 0.85, 0.3)
 
 

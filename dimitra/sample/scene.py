@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from dimitra.morphable.camera import rotation
 from dimitra.morphable.coefficients import EXPRESSION_SIZE
 from dimitra.morphable.model import FaceModel
-from dimitra.render.rasterizer import compiled, magnify, rasterize, reduce_image, vertex_normals
+from dimitra.render.rasterizer import (
+    Raster,
+    compiled,
+    magnify,
+    rasterize,
+    reduce_image,
+    vertex_normals,
+)
 from dimitra.sample.appearance import Array, Look
 from dimitra.sample.surfaces import EYE, TEETH, make_surfaces
 
@@ -185,6 +192,8 @@ class Light:
 class Scene:
     """One identity's head, hair and shoulders, prepared once and drawn frame by frame.
 
+    ``surfaces`` holds its topology and materials.
+
     Args:
         model: the open head.
         look: the identity's appearance.
@@ -193,7 +202,7 @@ class Scene:
 
     def __init__(self, model: FaceModel, look: Look, gender: str) -> None:
         surfaces = make_surfaces(model, look, gender)
-        self._surfaces = surfaces
+        self.surfaces = surfaces
         self._triangles = np.ascontiguousarray(surfaces.triangles, np.int32)
         head = surfaces.triangles.max(1) < len(model.mean)
         self._head_triangles = self._triangles[: int(head.sum())]
@@ -206,6 +215,9 @@ class Scene:
         self._look = look
         inner = model.part("upper_teeth", "lower_teeth", "tongue", "mouth_interior").numpy()
         self._inner = np.flatnonzero(inner)
+        self._mouth_faces = np.flatnonzero(inner[self._head_triangles].any(1))
+        depth = model.mean[:, 2].numpy()[self._head_triangles[self._mouth_faces]].sum(1)
+        self._throat_face = int(self._mouth_faces[depth.argmin()])
         teeth = model.part("upper_teeth", "lower_teeth").numpy()[self._inner]
         self._falloff = np.where(teeth, _TEETH_FALLOFF, _TISSUE_FALLOFF).astype(np.float32)
         self._inner_lips = model.landmarks_68[60:68].numpy()
@@ -248,21 +260,12 @@ class Scene:
         light = light or Light(self._look.light, self._look.ambient, self._look.warmth)
         head = self.head(expression)
         posed = self._pose(head, pose, drift)
-        surfaces = self._surfaces
+        surfaces = self.surfaces
         albedo, gloss = surfaces.albedo.copy(), surfaces.gloss.copy()
         reached = mouth_light(head[self._inner_lips], head[self._inner], self._falloff)
         albedo[self._inner] *= reached[:, None]
         gloss[self._inner] *= reached
-        depth = DISTANCE - posed[:, 2]
-        pixels = np.stack(
-            [
-                camera.focal_px * posed[:, 0] / depth + camera.centre_px[0],
-                camera.centre_px[1] - camera.focal_px * posed[:, 1] / depth,
-                depth,
-            ],
-            1,
-        ).astype(np.float32)
-        raster = rasterize(magnify(pixels, 2), self._triangles, size, size)
+        raster = self._visible(magnify(_project(posed, camera), 2), size)
         normals = vertex_normals(posed, self._triangles)
         image = wall.astype(np.float32, copy=True)
         _shade(  # type: ignore[no-untyped-call]
@@ -272,15 +275,46 @@ class Scene:
         )  # fmt: skip
         return (np.clip(reduce_image(image, 2), 0, 1) * 255 + 0.5).astype(np.uint8)
 
+    def project(self, expression: Array, pose: Array, camera: ClipCamera) -> Array:
+        """Pixel x, pixel y and depth of all vertices, the head's first: ``[N, 3]``."""
+        return _project(self._pose(self.head(expression), pose, None), camera)
+
+    def _visible(self, points: NDArray[np.float64], size: int) -> Raster:
+        """What every pixel sees.
+
+        The body's neck runs up through the head and its collar may stand in a wide open mouth:
+        between the lips the head hides them, as a throat would.
+        """
+        raster = rasterize(points, self._triangles, size, size)
+        lips = np.clip(points[self._inner_lips, :2], 0, size)
+        (left, top), (right, bottom) = np.floor(lips.min(0)), np.ceil(lips.max(0))
+        box = np.s_[int(top) : int(bottom) + 1, int(left) : int(right) + 1]
+        body = raster.face[box] >= self.surfaces.first_body_face
+        if not body.any():
+            return raster
+        head = rasterize(points, self._head_triangles, size, size, cull=-1)
+        inside = body & np.isin(head.face[box], self._mouth_faces)
+        raster.face[box][inside] = head.face[box][inside]
+        raster.barycentric[box][inside] = head.barycentric[box][inside]
+        raster.face[box][body & (head.face[box] < 0)] = self._throat_face
+        return raster
+
     def _pose(self, head: Array, pose: Array, drift: Array | None) -> Array:
         """All vertices of the scene in the camera's frame."""
-        surfaces, source = self._surfaces, self._surfaces.hair_source
+        surfaces, source = self.surfaces, self.surfaces.hair_source
         outward = vertex_normals(head, self._head_triangles)[source]
         cap = head[source] + outward * self._look.hair.thickness[source, None]
         turn = rotation(torch.from_numpy(np.asarray(pose[:3], np.float32))).numpy()
         moving = np.concatenate([head, cap, surfaces.curtain]).astype(np.float32)
         body = surfaces.body if drift is None else surfaces.body + drift
         return np.concatenate([moving @ turn.T + pose[3:], body]).astype(np.float32)
+
+
+def _project(posed: Array, camera: ClipCamera) -> Array:
+    depth = DISTANCE - posed[:, 2]
+    across = camera.focal_px * posed[:, 0] / depth + camera.centre_px[0]
+    down = camera.centre_px[1] - camera.focal_px * posed[:, 1] / depth
+    return np.stack([across, down, depth], 1).astype(np.float32)
 
 
 def frames(

@@ -33,6 +33,7 @@ class Surfaces:
         hair_source: head vertex that each hair-cap vertex follows, ``[H]``.
         curtain: hair that falls, in the head's frame, ``[C, 3]``.
         body: neck and shoulders, in the camera's frame, ``[B, 3]``.
+        first_body_face: triangles from this one on are neck, chest and clothes.
     """
 
     triangles: NDArray[np.int64]
@@ -43,6 +44,7 @@ class Surfaces:
     hair_source: NDArray[np.int64]
     curtain: Array
     body: Array
+    first_body_face: int
 
 
 def _grid(rows: int, columns: int, closed: bool) -> NDArray[np.int64]:
@@ -170,4 +172,5 @@ def make_surfaces(model: FaceModel, look: Look, gender: str) -> Surfaces:
         hair_source=source,
         curtain=look.hair.fall.reshape(-1, 3),
         body=np.concatenate([skin.reshape(-1, 3), cloth.reshape(-1, 3)]),
+        first_body_face=sum(len(block.triangles) for block in blocks[:3]),
     )

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import dlib
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
 from dimitra.assets import asset_path
 from dimitra.morphable import open_head
@@ -98,3 +101,28 @@ def test_a_wall_of_the_wrong_size_is_refused():
         Scene(model, look, "m").draw(
             np.zeros(64, np.float32), np.zeros(6, np.float32), CAMERA, np.zeros((9, 9, 3))
         )
+
+
+@pytest.mark.parametrize("seed", [3, 8, 9])
+def test_neither_neck_nor_collar_stands_in_a_wide_open_mouth(seed):
+    """Painted green, they would show there."""
+    model = open_head.load()
+    generator = np.random.default_rng(seed)
+    look = replace(make_look(model, "fm"[seed % 2], generator), cloth_colour=(0.0, 1.0, 0.0))
+    scene = Scene(model, look, "fm"[seed % 2])
+    body = len(scene.surfaces.albedo) - len(scene.surfaces.body)
+    scene.surfaces.albedo[body:] = (0.0, 1.4, 0.0)
+    activations = torch.zeros(52)
+    activations[model.unit_names.index("jawOpen")] = 1.0
+    assert model.units_to_expression is not None
+    expression = (activations @ model.units_to_expression).numpy()
+    wall = np.zeros((640, 640, 3), np.float32)
+    for pitch, yaw in ((0.0, 0.0), (-0.24, 0.0), (-0.2, 0.24)):
+        pose = turn_about_neck(np.array([[pitch, yaw, 0.0, 0.0, 0.0, 0.0]], np.float32))[0]
+        image = scene.draw(expression, pose, CAMERA, wall).astype(int)
+        lips = scene.project(expression, pose, CAMERA)[model.landmarks_68[60:68].numpy(), :2]
+        canvas = Image.new("1", (320, 320))
+        ImageDraw.Draw(canvas).polygon([tuple(point) for point in lips], fill=1)
+        mouth = image[np.asarray(canvas)]
+        assert len(mouth) > 300
+        assert (mouth[:, 1] < mouth[:, 0] + 40).all()
