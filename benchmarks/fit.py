@@ -14,7 +14,9 @@ mediapipe`. What the rows mean:
   the true distance of the outer eye corners. "Best placed": after one similarity a clip, since one
   camera does not know size from distance. "Motion": after each vertex' mean over the clip.
 * coefficients: Pearson's correlation in a clip, mean over clips; the median row takes the median of
-  the 13 in every clip first.
+  the 13 in every clip first. The corpus' faces move alike left and right, so the coefficients that
+  turn one side against the other hardly move, and what they correlate with is noise: a second row
+  leaves out those whose true standard deviation is below 0.05.
 * blinks: frames whose lid opening (height over width) is below a share of the clip's median make a
   blink; the truth's are those with `blink` over 0.5. Two blinks match when they are at most two
   frames apart. F1 at a share of one half, and at the share that serves this source best.
@@ -32,7 +34,7 @@ from pathlib import Path
 import torch
 from fitting.blinks import blink_counts
 from fitting.corpus import Sample, read_samples, tensor
-from fitting.errors import correlations, errors
+from fitting.errors import correlations, errors, spreads
 from fitting.sources import Source, sources
 from fitting.still import jitter, still_faces
 from fitting.tally import Tally, report
@@ -64,6 +66,7 @@ def measure(
         tally.frames += len(found.expression)
         tally.errors.append(errors(model, sample, found))
         tally.correlations.append(correlations(sample.truth, found, mouth))
+        tally.spreads.append(spreads(sample.truth, mouth))
         fitted = model.landmarks(found.identity, found.expression)
         tally.fitted_blinks.append(blink_counts(fitted, sample.truth["blink"]))
     return tally

@@ -84,6 +84,11 @@ def best_place(found: Tensor, true: Tensor) -> Tensor:
     return placed
 
 
+def spreads(truth: Mapping[str, NDArray[np.float32]], columns: Sequence[int]) -> list[float]:
+    """True standard deviations of some expression coefficients."""
+    return [float(truth["expression"][:, k].std()) for k in columns]
+
+
 def correlations(
     truth: Mapping[str, NDArray[np.float32]], fit: ClipFit, columns: Sequence[int]
 ) -> list[float]:

@@ -25,6 +25,8 @@ ROWS = (
     ("residual", "landmark residual", "px", ""),
 )
 """Key in a clip's errors, title, unit, goal."""
+MOVED_STD = 0.05
+"""A coefficient whose true standard deviation in a clip is smaller on average stands still."""
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Tally:
 
     errors: list[dict[str, float]] = field(default_factory=list)
     correlations: list[list[float]] = field(default_factory=list)
+    spreads: list[list[float]] = field(default_factory=list)
     fitted_blinks: list[NDArray[np.int64]] = field(default_factory=list)
     measured_blinks: list[NDArray[np.int64]] = field(default_factory=list)
     jitter: list[dict[str, float]] = field(default_factory=list)
@@ -48,7 +51,16 @@ def report(tally: Tally, mouth: Sequence[int]) -> None:
     medians = [float(np.nanmedian(clip)) for clip in tally.correlations]
     _row("median correlation of 13 mouth coefficients", medians, "", "goal > 0.9", low=True)
     each = np.nanmean(np.array(tally.correlations), axis=0)
-    print("  of each " + " ".join(f"{k}:{value:.2f}" for k, value in zip(mouth, each, strict=True)))
+    moved = np.mean(tally.spreads, axis=0) > MOVED_STD
+    medians = [float(np.nanmedian(np.array(clip)[moved])) for clip in tally.correlations]
+    _row(f"  of the {moved.sum()} that the corpus moves", medians, low=True)
+    print(
+        "  of each (* does not move) "
+        + " ".join(
+            f"{k}{'' if moves else '*'}:{value:.2f}"
+            for k, value, moves in zip(mouth, each, moved, strict=True)
+        )
+    )
     _blinks("fitted lids", tally.fitted_blinks)
     if tally.measured_blinks:
         _blinks("landmarks", tally.measured_blinks)
