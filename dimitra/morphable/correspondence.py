@@ -1,9 +1,11 @@
 """How a landmark source sees the face model: which model points, and with what noise.
 
 dlib's 68 landmarks are 51 vertices and a jaw line that slides on the silhouette. MediaPipe's are
-points on triangles, fixed by ``dimitra.sample.landmark_map``, which also measured how the detector
-misses: neighbouring landmarks miss together, so their noise is a few shared modes and a remainder
-of each landmark's own, and 51 blendshape scores are further noisy readings of the expression.
+points on triangles, fixed by ``dimitra.sample.landmark_map``, plus what the detector makes of the
+coefficients: it answers less to an unusual face than there is to see. The map also measured how
+the detector misses: neighbouring landmarks miss together, so their noise is a few shared modes and
+a remainder of each landmark's own, and 51 blendshape scores are further noisy readings of the
+expression.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dimitra.morphable.coefficients import EXPRESSION_SIZE
 from dimitra.morphable.contour import JAW, contour_candidates
 from dimitra.morphable.model import FaceModel, LinearShape
 from dimitra.shards import read_npz
@@ -112,6 +115,8 @@ def mediapipe_478(model: FaceModel) -> Correspondence:
     weights = table["barycentric"].to(torch.float64)
     around = _double(model.subset(corners.flatten()))
 
+    response = table["response"].to(torch.float64)
+
     def blend(values: Tensor) -> Tensor:
         split = values.reshape(*values.shape[:-2], len(corners), 3, 3)
         return torch.einsum("...pkc,pk->...pc", split, weights)
@@ -119,7 +124,9 @@ def mediapipe_478(model: FaceModel) -> Correspondence:
     return Correspondence(
         indices=table["landmarks"].long(),
         shape=LinearShape(
-            blend(around.mean), blend(around.identity_basis), blend(around.expression_basis)
+            blend(around.mean) + response[0],
+            blend(around.identity_basis) + response[1 + EXPRESSION_SIZE :],
+            blend(around.expression_basis) + response[1 : 1 + EXPRESSION_SIZE],
         ),
         contour=_double(model.subset(model.landmarks_68[:0])),
         contour_points=0,

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from dimitra.morphable import open_head
-from dimitra.sample.landmark_map import MODES, _barycentric, factors, random_units
+from dimitra.morphable.camera import rotation
+from dimitra.sample.landmark_map import (
+    MODES,
+    Measured,
+    _barycentric,
+    factors,
+    random_units,
+    respond,
+)
 
 
 def test_barycentric_weights_are_found_and_kept_on_the_triangle() -> None:
@@ -46,3 +55,34 @@ def test_random_faces_start_neutral_and_stay_within_bounds() -> None:
     assert not (
         (units[:, names.index("jawLeft")] > 0) & (units[:, names.index("jawRight")] > 0)
     ).any()
+
+
+def test_response_of_known_make_is_found_and_noise_is_what_is_left() -> None:
+    generator = np.random.default_rng(3)
+    people, faces, points = 150, 12, 4
+    count = people * faces
+    known = 0.01 * generator.standard_normal((1 + 64 + 80, points, 3))
+    known[65:] *= 0.05  # 150 people cannot show 80 directions well
+    identity = np.repeat(generator.standard_normal((people, 80)), faces, 0)
+    expression = generator.standard_normal((count, 64))
+    angles = torch.from_numpy(0.2 * generator.standard_normal((count, 3)))
+    turns, scale = rotation(angles).numpy(), generator.uniform(90, 110, count)
+    inputs = np.concatenate([np.ones((count, 1)), expression, identity], axis=1)
+    moved = np.einsum("nac,nk,kpc->npa", turns, inputs, known)[..., :2] * (1.0, -1.0)
+    noise = 0.3 * generator.standard_normal((count, points, 2))
+    miss = moved * scale[:, None, None] + noise
+    nothing = np.zeros((count, 0))
+    measured = Measured(
+        (), nothing, nothing, nothing, expression, identity, turns, scale,
+        np.repeat(np.arange(people), faces),
+    )  # fmt: skip
+    response, left = respond(measured, miss)
+    # In the image plane; depth is seen only by turning.
+    assert np.abs(response - known)[:65, :, :2].mean() < 0.1 * np.abs(known[:65]).mean()
+    own = 100 * 0.0005 * np.sqrt(80)  # of identity, were none of it found
+    unknowns, equations = 3 * 145, 2 * count * 4 / 5
+    assert 0.3 < left.std() < np.hypot(0.3, own) * (1 + unknowns / equations)
+    assert miss.std() > 5
+    # Predicted minus measured, for people left out: their noise, and what is independent of it.
+    share = np.corrcoef(left.ravel(), -noise.ravel())[0, 1]
+    assert share == pytest.approx(0.3 / left.std(), rel=0.05)
