@@ -131,8 +131,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--heads", type=int, default=96_000, help="pictures to train on")
-    parser.add_argument("--steps", type=int, default=14_000, help="gradient steps")
+    parser.add_argument("--heads", type=int, default=51_200, help="pictures to train on")
+    parser.add_argument("--steps", type=int, default=12_000, help="gradient steps")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=20250217)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
@@ -146,6 +146,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the script."""
     options = _options(arguments)
+    code = code_digest("pipelines.encoder")  # now: somebody may edit while it trains
     looks = -(-options.heads // HEADS_PER_LOOK)
     render(options.folder, options.seed, looks + HELD_OUT_LOOKS, options.workers)
     torch.set_num_threads(options.threads)
@@ -173,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "heads": len(heads),
         "looks": looks,
         "settings": asdict(settings),
-        "code": code_digest("pipelines.encoder"),
+        "code": code,
         "torch": torch.__version__,
         "check": asdict(result),
     }
