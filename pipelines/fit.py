@@ -1,10 +1,13 @@
-"""Fit the face model to every crop's landmarks: `python -m pipelines.fit`."""
+"""Face-model coefficients of every crop: `python -m pipelines.fit`.
+
+By the fit to landmarks, or by the head encoder from the picture (`fit.method`).
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,9 @@ from dimitra.clips import Clip, ClipError, Reason
 from dimitra.faces.mesh import unpack
 from dimitra.media.video import iterate_frames, to_rgb
 from dimitra.morphable import open_head
-from dimitra.morphable.fit import ClipFit, FitSettings, MeshLandmarks, fit_clip
+from dimitra.morphable.fit import ClipFit, FitSettings, MeshLandmarks, checked, fit_clip
+from dimitra.morphable.head_encoder import encode_clip
+from dimitra.morphable.head_encoder_weights import load as load_encoder
 from dimitra.shards import Members, npz_bytes, read_npz
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
@@ -26,12 +31,16 @@ from pipelines.params import load
 logger = logging.getLogger(__name__)
 
 
+BLOCK = 250
+"""Frames that the encoder is shown at once: bounds the memory of long clips."""
+
+
 class Fitter:
-    """Turns a clip's landmarks (and, if asked for, its picture) into ``motion.npz``.
+    """Turns a clip's landmarks and picture into ``motion.npz``.
 
     Args:
-        params: ``landmarks``, ``iterations``, ``smoothness``, ``prior``, ``photometric``,
-            ``max_residual_px``, ``max_bad_frames``.
+        params: ``method``, ``landmarks``, ``iterations``, ``smoothness``, ``prior``,
+            ``photometric``, ``max_residual_px``, ``max_bad_frames``.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -41,6 +50,7 @@ class Fitter:
             smoothness=params["smoothness"],
             prior=params["prior"],
         )
+        self._encoder = load_encoder() if params["method"] == "encoder" else None
         self._dense = params["landmarks"] == "mediapipe"
         self._photometric: bool = params["photometric"]
         self._max_residual_px: float = params["max_residual_px"]
@@ -53,13 +63,12 @@ class Fitter:
             ClipError: FIT_RESIDUAL, too many frames are not explained by the face model.
         """
         track = read_npz(parts["track.npz"])
-        fit = fit_clip(
-            self._model,
-            torch.from_numpy(track["landmarks"]),
-            torch.from_numpy(track["detected"]),
-            self._settings,
-            mesh_landmarks(track, clip.clip_id) if self._dense else None,
-        )
+        if self._encoder is None:
+            fit = self._fit(track, clip.clip_id)
+        else:
+            landmarks = torch.from_numpy(track["landmarks"])
+            clip_seen = encode_clip(self._encoder, self._model, _blocks(parts["mp4"]))
+            fit = checked(self._model, clip_seen, landmarks)
         residual = fit.residual_px.numpy()
         explained = residual <= self._max_residual_px
         bad = 1.0 - float(explained.mean())
@@ -82,6 +91,15 @@ class Fitter:
             arrays |= self._colours(clip, parts["mp4"], fit)
         return {"motion.npz": npz_bytes({name: value.numpy() for name, value in arrays.items()})}
 
+    def _fit(self, track: Mapping[str, NDArray[Any]], clip_id: str) -> ClipFit:
+        return fit_clip(
+            self._model,
+            torch.from_numpy(track["landmarks"]),
+            torch.from_numpy(track["detected"]),
+            self._settings,
+            mesh_landmarks(track, clip_id) if self._dense else None,
+        )
+
     def _colours(self, clip: Clip, mp4: bytes, fit: ClipFit) -> dict[str, torch.Tensor]:
         """Texture and illumination of a clip; nothing where they cannot be estimated."""
         from dimitra.morphable.photometric import choose_frames, fit_photometry
@@ -103,6 +121,12 @@ class Fitter:
             logger.warning("%s: no texture, no illumination: %s", clip.clip_id, error)
             return {}
         return {"texture": colours.texture, "illumination": colours.illumination}
+
+
+def _blocks(mp4: bytes) -> Iterator[torch.Tensor]:
+    frames = iterate_frames(mp4)
+    while block := [to_rgb(frame) for frame in islice(frames, BLOCK)]:
+        yield torch.from_numpy(np.stack(block))
 
 
 def mesh_landmarks(track: Mapping[str, NDArray[Any]], clip_id: str) -> MeshLandmarks:
@@ -131,7 +155,8 @@ def make_worker(params: dict[str, Any]) -> Worker:
 def main() -> None:
     """Run the stage."""
     params = load()
-    for_colours = ("av", "numba") if params.fit.photometric else ()
+    for_colours = ("numba",) if params.fit.photometric else ()
+    pictures = params.fit.photometric or params.fit.method == "encoder"
     run(
         Job(
             stage="fit",
@@ -143,7 +168,14 @@ def main() -> None:
             deadline_s=params.fit.deadline_s,
             seed=params.seed,
             assets=("anny_head",),
-            packages=(*for_colours, "numpy", "pillow", "scipy", "torch"),
+            packages=(
+                *(("av",) if pictures else ()),
+                *for_colours,
+                "numpy",
+                "pillow",
+                "scipy",
+                "torch",
+            ),
         ),
         params.ray,
     )

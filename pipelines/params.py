@@ -111,7 +111,10 @@ class CropParams(Section):
 
 class FitParams(Section):
     face_model: Literal["open_head"] = "open_head"
+    method: Literal["encoder", "landmarks"]
+    """The head encoder, from the picture; or the fit to landmarks."""
     landmarks: Literal["dlib", "mediapipe"]
+    """What the face model is fitted to."""
     iterations: Annotated[int, Field(ge=1, le=200)]
     smoothness: Annotated[float, Field(ge=0.0)]
     prior: Annotated[float, Field(ge=0.0)]
@@ -268,10 +271,11 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _mesh_for_the_fit(self) -> Params:
-        if self.fit.landmarks == "mediapipe" and self.crop.mesh != "mediapipe":
+        fitted = self.fit.method == "landmarks" and self.fit.landmarks == "mediapipe"
+        if fitted and self.crop.mesh != "mediapipe":
             raise ValueError(
-                f"fit.landmarks is 'mediapipe', but crop.mesh is {self.crop.mesh!r}: set it to "
-                "'mediapipe' too, or fit.landmarks to 'dlib'"
+                "fit.method is 'landmarks' and fit.landmarks 'mediapipe', but crop.mesh is "
+                f"{self.crop.mesh!r}: set it to 'mediapipe' too, or fit.landmarks to 'dlib'"
             )
         return self
 

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from dimitra.morphable.correspondence import mediapipe_478
-from dimitra.morphable.fit import ClipFit, FitSettings, fit_clip
+from dimitra.morphable.fit import ClipFit, FitSettings, checked, fit_clip
+from dimitra.morphable.head_encoder import encode_clip
+from dimitra.morphable.head_encoder_weights import load
 from dimitra.morphable.model import FaceModel
 from fitting.corpus import Sample, exact_landmarks, tensor
-from pipelines.fit import mesh_landmarks
+from pipelines.fit import BLOCK, mesh_landmarks
 
 Fit = Callable[[], ClipFit]
 
@@ -47,6 +49,14 @@ def from_mesh(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:
     return lambda: fit_clip(model, landmarks, detected, settings, mesh)
 
 
+def from_pictures(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:  # noqa: ARG001
+    """The head encoder's answer to the pictures alone; no landmarks, nothing is fitted."""
+    encoder = load()
+    frames = torch.from_numpy(sample.frames())
+    landmarks = tensor(sample.track["landmarks"])
+    return lambda: checked(model, encode_clip(encoder, model, frames.split(BLOCK)), landmarks)
+
+
 def from_truth(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:
     """Fit to the truth's own landmarks and outline."""
     landmarks = exact_landmarks(model, sample)
@@ -63,6 +73,7 @@ def sources(samples: Mapping[str, Sample]) -> dict[str, Source]:
                 :, mediapipe_478(model).indices
             ],
         ),
+        "encoder": Source(from_pictures, None),
         "exact": Source(from_truth, None, noisy=False),
     }
     if not all("mesh" in sample.track for sample in samples.values()):

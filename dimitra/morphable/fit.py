@@ -26,16 +26,19 @@ from dimitra.morphable.camera import (
     CENTRE_PX,
     DISTANCE,
     FOCAL_PX,
+    aligned_to_crop,
     crop_to_aligned,
     project,
     to_camera,
 )
 from dimitra.morphable.coefficients import EXPRESSION_SIZE, MOTION_SIZE
+from dimitra.morphable.contour import JAW
+from dimitra.morphable.head_encoder import EncodedClip
 from dimitra.morphable.model import FaceModel
 from dimitra.morphable.observation import FitSettings, MeshLandmarks, observe
 from dimitra.morphable.solver import fit_frames, fit_identity
 
-__all__ = ["ClipFit", "FitSettings", "MeshLandmarks", "fit_clip"]
+__all__ = ["ClipFit", "FitSettings", "MeshLandmarks", "checked", "fit_clip"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,35 @@ def fit_clip(
         pose=state[:, EXPRESSION_SIZE:].float(),
         crop=crop.float(),
         residual_px=distance.mean(dim=1).float(),
+    )
+
+
+def checked(
+    model: FaceModel, encoded: EncodedClip, landmarks: Float[Tensor, "frames 68 2"]
+) -> ClipFit:
+    """Hold coefficients that an encoder gave against landmarks that it did not see.
+
+    Args:
+        model: a face model with 68 landmarks.
+        encoded: the encoder's answer.
+        landmarks: pixels of the 256x256 crop, y down.
+
+    Raises:
+        ValueError: another number of frames.
+    """
+    frames = len(encoded.expression)
+    if landmarks.shape != (frames, 68, 2):
+        raise ValueError(f"landmarks are {list(landmarks.shape)} beside {frames} encoded frames")
+    inner = model.subset(model.landmarks_68[JAW:])
+    points = to_camera(inner.vertices(encoded.identity, encoded.expression), encoded.pose)
+    seen = aligned_to_crop(project(points), encoded.crop.expand(frames, 3))
+    distance = torch.linalg.vector_norm(seen - landmarks[:, JAW:].to(seen), dim=-1)
+    return ClipFit(
+        identity=encoded.identity,
+        expression=encoded.expression,
+        pose=encoded.pose,
+        crop=encoded.crop,
+        residual_px=distance.mean(dim=1),
     )
 
 

@@ -13,8 +13,9 @@ from skimage import data
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.media.video import encode_mp4, read_video
 from dimitra.morphable import open_head
-from dimitra.morphable.camera import aligned_to_crop, project, to_camera
+from dimitra.morphable.camera import aligned_to_crop, project, rotation, to_camera
 from dimitra.morphable.model import vertex_normals
+from dimitra.sample.heads import draw_heads
 from dimitra.shards import Members, npz_bytes, read_npz
 from pipelines.crop import Cropper
 from pipelines.fit import make_worker
@@ -51,9 +52,11 @@ def _track(landmarks: torch.Tensor) -> dict[str, bytes]:
     return {"track.npz": npz_bytes(arrays)}
 
 
-def _worker_params(landmarks: str = "dlib", photometric: bool = False) -> dict[str, Any]:
+def _worker_params(
+    landmarks: str = "dlib", photometric: bool = False, method: str = "landmarks"
+) -> dict[str, Any]:
     params = load("conf/sample.yaml").fit.model_dump(exclude={"deadline_s"})
-    return {**params, "landmarks": landmarks, "photometric": photometric}
+    return {**params, "method": method, "landmarks": landmarks, "photometric": photometric}
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +166,38 @@ def test_colours_that_cannot_be_estimated_are_absent_and_the_log_says_why(
     motion = read_npz(parts["motion.npz"])
     assert not {"texture", "illumination"} & motion.keys()
     assert "chorus-id0-a: no texture, no illumination: 0 pixels of skin" in caplog.text
+
+
+def test_the_encoder_sees_what_was_drawn() -> None:
+    """Heads of a person nobody was trained on, against what they were drawn from."""
+    model = open_head.load()
+    heads = draw_heads(model, 987654321, 0, 24, 256)
+    shape = model.landmarks(torch.from_numpy(heads.identity), torch.from_numpy(heads.expression))
+    turned = shape @ rotation(torch.from_numpy(heads.angles)).transpose(1, 2)
+    near = (torch.from_numpy(heads.scale) * 10)[:, None] / (10 - turned[..., 2])
+    side = torch.tensor((1.0, -1.0))
+    landmarks = torch.from_numpy(heads.origin)[:, None] + near[..., None] * turned[..., :2] * side
+    parts = _track(landmarks) | {"mp4": encode_mp4(list(heads.images), crf=12)}
+    worker = make_worker(_worker_params(method="encoder"))
+    motion = read_npz(worker(_clip(), parts)["motion.npz"])
+    assert motion["expression"].shape == (24, 64)
+    assert motion["explained"].all()
+    assert np.median(motion["residual_px"]) < 3.0
+    assert worker(_clip(), parts) == worker(_clip(), parts)
+
+    jaw = model.landmarks(torch.zeros(80), torch.from_numpy(motion["expression"]))
+    true = model.landmarks(torch.zeros(80), torch.from_numpy(heads.expression))
+
+    def opening(points: torch.Tensor) -> np.ndarray[Any, Any]:
+        return torch.linalg.vector_norm(points[:, 66] - points[:, 62], dim=-1).numpy()
+
+    assert np.corrcoef(opening(jaw), opening(true))[0, 1] > 0.9
+
+
+def test_a_face_that_the_encoder_does_not_explain() -> None:
+    model = open_head.load()
+    landmarks = project(model.mean[model.landmarks_68]).expand(_FRAMES, -1, -1)
+    grey = encode_mp4([np.full((256, 256, 3), 90, np.uint8)] * _FRAMES)
+    with pytest.raises(ClipError, match=r"fit\.max_residual_px = 6\.0") as caught:
+        make_worker(_worker_params(method="encoder"))(_clip(), _track(landmarks) | {"mp4": grey})
+    assert caught.value.reason is Reason.FIT_RESIDUAL

@@ -63,8 +63,12 @@ def test_all_faults_are_listed_at_once_with_the_file(tmp_path: Path) -> None:
 
 
 def test_the_fit_cannot_use_a_mesh_that_the_crop_does_not_make() -> None:
+    values = changed("crop.mesh", "none")
+    values["fit"] |= {"method": "landmarks", "landmarks": "mediapipe"}
     with pytest.raises(ParamsError, match=r"crop\.mesh is 'none'.*fit\.landmarks to 'dlib'"):
-        parse(changed("crop.mesh", "none"))
+        parse(values)
+    values["fit"]["method"] = "encoder"  # looks at the picture
+    parse(values)
 
 
 @pytest.mark.parametrize(
