@@ -132,11 +132,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--heads", type=int, default=51_200, help="pictures to train on")
-    parser.add_argument("--steps", type=int, default=12_000, help="gradient steps")
+    parser.add_argument("--steps", type=int, default=9_000, help="gradient steps")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=20250217)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
-    parser.add_argument("--threads", type=int, default=2, help="threads that train")
+    parser.add_argument("--threads", type=int, default=1, help="threads that train")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--folder", type=Path, default=Path("data/heads"), help="rendered heads")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
