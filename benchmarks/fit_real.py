@@ -1,6 +1,6 @@
-"""The landmark fit on real footage: against stored coefficients of another method, and to look at.
+"""The face fit on real footage: against stored coefficients of another method, and to look at.
 
-    DIMITRA_REAL_DATA=<folder> python benchmarks/fit_real.py --out <folder for videos>
+    DIMITRA_REAL_DATA=<folder> python benchmarks/fit_real.py --source mediapipe --out <folder>
 
 The folder holds real talking faces that are not part of this project: `styletalk/<name>.mp4, .wav,
 .mat` (the samples of StyleTalk, Ma et al. 2023: 30 fps, with coefficients of Deng's network) and
@@ -40,13 +40,15 @@ from dimitra.media.video import encode_mp4, read_video
 from dimitra.morphable import open_head
 from dimitra.morphable.camera import DISTANCE, aligned_to_crop, project, to_camera
 from dimitra.morphable.coefficients import BFM_MOUTH
-from dimitra.morphable.fit import ClipFit, FitSettings, fit_clip
+from dimitra.morphable.fit import ClipFit, FitSettings, checked, fit_clip
+from dimitra.morphable.head_encoder import encode_clip
+from dimitra.morphable.head_encoder_weights import load as load_encoder
 from dimitra.morphable.model import FaceModel, vertex_normals
 from dimitra.morphable.photometric import Photometry, choose_frames, fit_photometry
 from dimitra.render.rasterizer import interpolate, magnify, rasterize, reduce_image
 from dimitra.shards import read_npz
 from pipelines.crop import Cropper
-from pipelines.fit import mesh_landmarks
+from pipelines.fit import BLOCK, mesh_landmarks
 from pipelines.params import Params, load
 
 VARIABLE = "DIMITRA_REAL_DATA"
@@ -71,7 +73,7 @@ class Fitted:
     light: Photometry
 
 
-def fit_video(path: Path, model: FaceModel, params: Params, landmarks: str) -> Fitted:
+def fit_video(path: Path, model: FaceModel, params: Params, source: str) -> Fitted:
     """Crop and fit one file at its own frame rate."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -86,7 +88,7 @@ def fit_video(path: Path, model: FaceModel, params: Params, landmarks: str) -> F
     cropper = Cropper(
         {
             "crop": params.crop.model_dump()
-            | {"fps": fps, "mesh": "mediapipe" if landmarks == "mediapipe" else "none"},
+            | {"fps": fps, "mesh": "mediapipe" if source == "mediapipe" else "none"},
             "limits": params.limits.model_dump(),
             "roots": {"real": str(path.parent)},
         }
@@ -98,10 +100,14 @@ def fit_video(path: Path, model: FaceModel, params: Params, landmarks: str) -> F
         smoothness=params.fit.smoothness,
         prior=params.fit.prior,
     )
-    mesh = mesh_landmarks(track, path.stem) if landmarks == "mediapipe" else None
     measured, detected = torch.from_numpy(track["landmarks"]), torch.from_numpy(track["detected"])
-    fit = fit_clip(model, measured, detected, settings, mesh)
     frames = read_video(parts["mp4"], fps=fps)
+    if source == "encoder":
+        pictures = torch.from_numpy(frames).split(BLOCK)
+        fit = checked(model, encode_clip(load_encoder(), model, pictures), measured)
+    else:
+        mesh = mesh_landmarks(track, path.stem) if source == "mediapipe" else None
+        fit = fit_clip(model, measured, detected, settings, mesh)
     chosen = choose_frames(fit.residual_px)
     light = fit_photometry(
         model, frames[chosen.numpy()], fit.identity, fit.expression[chosen], fit.pose[chosen],
@@ -252,7 +258,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="folder for overlay videos; none without it")
     parser.add_argument("--clips", nargs="*", help="names of clips (default: all)")
     parser.add_argument(
-        "--landmarks", choices=("dlib", "mediapipe"), help="default: fit.landmarks of params.yaml"
+        "--source",
+        choices=("dlib", "mediapipe", "encoder"),
+        help="landmarks of the fit, or the head encoder (default: fit.landmarks of params.yaml)",
     )
     arguments = parser.parse_args()
     if VARIABLE not in os.environ:
@@ -266,15 +274,15 @@ def main() -> int:
         return 1
     torch.set_num_threads(1)
     params = load()
-    landmarks = arguments.landmarks or params.fit.landmarks
-    print(f"landmarks: {landmarks}")
+    source = arguments.source or params.fit.landmarks
+    print(f"source: {source}")
     model = open_head.load()
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for path in paths:
         try:
-            fitted = fit_video(path, model, params, landmarks)
+            fitted = fit_video(path, model, params, source)
         except ClipError as error:
             rows.append(f"{path.stem:32} {error}")
             continue
