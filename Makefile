@@ -79,7 +79,7 @@ format: install ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## measure speed; ratios against a floor in the same run
+bench: system-test install ## measure speed; ratios against a floor in the same run
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## remove what the pipeline made; keeps the environment, the assets, the work cache and MLflow's records

@@ -4,8 +4,8 @@
 
 Needs `data/crops` (any `dvc repro`) and `truth/`, or other folders by `--crops` and `--truth`. One
 table a source; `exact` are the truth's own landmarks and outline, so its errors are the fit's, and
-what the others add is the detector's. MediaPipe's table needs crops made with `crop.mesh:
-mediapipe`. What the rows mean:
+what the others add is the detector's. MediaPipe's mesh is the crop stage's, or measured here on the
+crops where there is none. What the rows mean:
 
 * rotation: angle between fitted and true head rotation. The truth is turned into the crop's virtual
   camera, which looks at the middle of the crop. "Motion": without each clip's constant rotation.
@@ -35,10 +35,14 @@ import torch
 from fitting.blinks import blink_counts
 from fitting.corpus import Sample, read_samples, tensor
 from fitting.errors import correlations, errors, spreads
+from fitting.meshes import with_meshes
 from fitting.sources import Source, sources
-from fitting.still import jitter, still_faces
+from fitting.still import StillFaces, jitter
 from fitting.tally import Tally, report
 
+from dimitra.assets import asset_path
+from dimitra.faces.landmarks import Dlib68
+from dimitra.faces.mediapipe import MediaPipeLandmarker
 from dimitra.morphable import open_head
 from dimitra.morphable.coefficients import MOUTH
 from dimitra.morphable.fit import FitSettings
@@ -87,12 +91,16 @@ def main() -> None:
         iterations=params.iterations, smoothness=params.smoothness, prior=params.prior
     )
     samples = read_samples(arguments.crops, arguments.truth, arguments.clips)
+    landmarker = None
+    if not arguments.sources or "mediapipe" in arguments.sources:
+        landmarker = MediaPipeLandmarker(asset_path("mediapipe_landmarker"))
+        samples = with_meshes(samples, landmarker)
     mouth = MOUTH[params.face_model]
     offered = sources(samples)
     chosen = arguments.sources or list(offered)
     if unknown := sorted(set(chosen) - set(offered)):
         parser.error(f"no sources {unknown} for these crops, only {sorted(offered)}")
-    faces = still_faces("mediapipe" in offered)
+    faces = StillFaces(Dlib68(asset_path("dlib_68")), landmarker)
     spread = list(samples.values())[:: max(1, len(samples) // STILL_CLIPS)][:STILL_CLIPS]
     still = [faces.measure(sample, seed) for seed, sample in enumerate(spread)]
     for name in chosen:

@@ -7,24 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from dimitra.assets import asset_path
 from dimitra.faces.landmarks import Dlib68
-from dimitra.faces.mediapipe import MediaPipeLandmarker, complete
-from dimitra.faces.mesh import FaceMesh, pack
+from dimitra.faces.mediapipe import MediaPipeLandmarker
 from dimitra.faces.track import measure_steadily, smooth_boxes
 from dimitra.morphable.camera import aligned_to_crop, project, to_camera
 from dimitra.morphable.fit import ClipFit
 from dimitra.morphable.model import FaceModel
 from fitting.corpus import CROP_PX, Sample
 from fitting.errors import FACE
+from fitting.meshes import enlarge, mesh_of, to_crop, to_large
 
 FRAMES, NOISE = 50, 2.0
 """Pictures, and the standard deviation of their noise (of 255)."""
-SCALE = 2
-"""Landmarks are measured on the crop at twice its size, as the crop stage does."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class StillFaces:
 
     Attributes:
         dlib: always there.
-        mesh: where the crops hold MediaPipe's mesh.
+        mesh: where MediaPipe is asked for.
     """
 
     dlib: Dlib68
@@ -48,8 +44,8 @@ class StillFaces:
             [picture + noise.normal(0.0, NOISE, picture.shape) for _ in range(FRAMES)]
         )
         frames = np.rint(frames.clip(0, 255)).astype(np.uint8)
-        images = [_enlarge(frame) for frame in frames]
-        start = _to_large(sample.track["landmarks"][middle])
+        images = [enlarge(frame) for frame in frames]
+        start = to_large(sample.track["landmarks"][middle])
         boxes = smooth_boxes(np.repeat(start[None].astype(np.float32), FRAMES, 0))
         for _ in range(2):  # the boxes follow the landmarks, as in tracking
             points = np.stack(
@@ -61,35 +57,12 @@ class StillFaces:
             boxes = smooth_boxes(points)
         track = {
             **sample.track,
-            "landmarks": _to_crop(points),
+            "landmarks": to_crop(points),
             "detected": np.ones(FRAMES, np.bool_),
         }
         if self.mesh is not None:
-            mesh = complete([self.mesh.measure(image) for image in images])
-            if mesh is not None:
-                track |= pack(FaceMesh(_to_crop(mesh.points), mesh.scores, mesh.found), CROP_PX)
+            track |= mesh_of(images, self.mesh)
         return Sample(track, sample.truth, lambda: frames)
-
-
-def still_faces(dense: bool) -> StillFaces:
-    """Landmarkers of the crop stage; MediaPipe's where wanted."""
-    mesh = MediaPipeLandmarker(asset_path("mediapipe_landmarker")) if dense else None
-    return StillFaces(Dlib68(asset_path("dlib_68")), mesh)
-
-
-def _enlarge(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    large = torch.nn.functional.interpolate(
-        torch.from_numpy(frame).permute(2, 0, 1)[None].float(), scale_factor=SCALE, mode="bicubic"
-    )[0]
-    return np.asarray(large.clamp(0, 255).round().byte().permute(1, 2, 0).numpy())
-
-
-def _to_large(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (points + 0.5) * SCALE - 0.5
-
-
-def _to_crop(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (points + 0.5) / SCALE - 0.5
 
 
 def jitter(
