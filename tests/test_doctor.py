@@ -48,9 +48,10 @@ def test_a_run_without_mediapipe_needs_no_library(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     params = (ROOT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(params)
+    assert "mesh: none" in params
+    (tmp_path / "params.yaml").write_text(params.replace("mesh: none", "mesh: mediapipe"))
     assert not finding("system libraries").ok
-    (tmp_path / "params.yaml").write_text(params.replace("mesh: mediapipe", "mesh: none"))
+    (tmp_path / "params.yaml").write_text(params)
     assert finding("system libraries").ok
 
 

@@ -70,14 +70,19 @@ def clip_id_of(dataset: str, path: PurePosixPath) -> str:
     text = "-".join((dataset, *path.with_suffix("").parts)).lower()
     text = _OTHER.sub("_", text)
     if len(text) > _MAX_LENGTH:
-        text = f"{text[: _MAX_LENGTH - 17]}-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+        text = f"{text[: _MAX_LENGTH - 17]}-{_digest(path)}"
     return check_clip_id(text) if CLIP_ID_PATTERN.match(text) else check_clip_id(f"x{text}")
 
 
 def bad_file_id(dataset: str, path: PurePosixPath) -> str:
     """Id of a file that is no clip; differs from the id of every clip."""
     name = clip_id_of(dataset, path)[: _MAX_LENGTH - 17]
-    return f"{name}-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    return f"{name}-{_digest(path)}"
+
+
+def _digest(path: PurePosixPath) -> str:
+    """Of any name: one that is no UTF-8 reaches Python as lone surrogates."""
+    return hashlib.sha256(str(path).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def files_below(folder: Path) -> list[PurePosixPath]:
