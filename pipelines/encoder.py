@@ -131,16 +131,26 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--heads", type=int, default=51_200, help="pictures to train on")
-    parser.add_argument("--steps", type=int, default=9_000, help="gradient steps")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--heads", type=_positive, default=51_200, help="pictures to train on")
+    parser.add_argument("--steps", type=_positive, default=9_000, help="gradient steps")
+    parser.add_argument("--batch", type=_positive, default=64)
     parser.add_argument("--seed", type=int, default=20250217)
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw")
-    parser.add_argument("--threads", type=int, default=1, help="threads that train")
+    parser.add_argument("--workers", type=_positive, default=2, help="processes that draw")
+    parser.add_argument("--threads", type=_positive, default=1, help="threads that train")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--folder", type=Path, default=Path("data/heads"), help="rendered heads")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"--device {options.device}: torch {torch.__version__} sees no GPU; use cpu")
+    return options
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

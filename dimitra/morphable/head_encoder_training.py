@@ -83,17 +83,20 @@ class Objective:
     Args:
         model: the open head.
         heads: the training set, for the deviation of every expression coefficient.
+        device: where it is computed.
     """
 
-    def __init__(self, model: FaceModel, heads: HeadSet) -> None:
+    def __init__(
+        self, model: FaceModel, heads: HeadSet, device: torch.device | str = "cpu"
+    ) -> None:
         weights = torch.zeros(len(model.mean))
         for name, weight in REGIONS.items():
             weights[model.part(name).bool()] = weight
         weights = weights / weights.sum()
         basis = torch.cat((model.identity_basis, model.expression_basis)).flatten(1)
         root = basis * weights.repeat_interleave(3).sqrt()
-        self._form = (root @ root.T) / SHAPE_DM**2
-        self._spread = heads.expression.std(0).clamp_min(0.05)
+        self._form = ((root @ root.T) / SHAPE_DM**2).to(device)
+        self._spread = heads.expression.std(0).clamp_min(0.05).to(device)
 
     def __call__(self, seen: HeadEstimate, true: HeadEstimate) -> Float[Tensor, " batch"]:
         """Loss of every head."""
@@ -200,7 +203,7 @@ def train(
     device = encoder.out.weight.device
     encoder = encoder.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     kept = deepcopy(encoder)
-    objective = Objective(model, heads)
+    objective = Objective(model, heads, device)
     optimiser = torch.optim.AdamW(
         encoder.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )

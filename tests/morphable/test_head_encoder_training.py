@@ -107,3 +107,18 @@ def test_a_perfect_encoder_has_no_errors(model, heads):
 def test_too_few_heads_are_refused(model, heads):
     with pytest.raises(ValueError, match="48 heads are fewer than a batch of 64"):
         train(model, heads, TrainingSettings(steps=1))
+
+
+def test_the_loss_is_computed_where_the_estimates_are(model, heads):
+    """On the meta device, which like a GPU refuses to mix with the CPU."""
+    there = HeadEstimate(*(value.to("meta") for value in vars(_truth(heads, 4)).values()))
+    assert Objective(model, heads, "meta")(there, there).device.type == "meta"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_training_on_a_gpu_learns(model, heads):
+    losses: list[float] = []
+    settings = TrainingSettings(steps=30, batch=16, warmup=5, seed=4)
+    train(model, heads, settings, HeadEncoder().cuda(), lambda _, loss: losses.append(loss))
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])

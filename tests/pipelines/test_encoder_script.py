@@ -1,5 +1,6 @@
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,3 +47,23 @@ def test_the_script_makes_a_file_that_says_what_it_was_made_from(small, tmp_path
 
     with pytest.raises(ValueError, match="heads of another seed or code"):
         encoder.main(_arguments(tmp_path / "heads", out, seed="6"))
+
+
+@pytest.mark.parametrize("option", ["--heads", "--steps", "--batch", "--workers", "--threads"])
+def test_numbers_that_make_no_training_are_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        encoder.main([option, "0", "--out", str(tmp_path / "none.safetensors")])
+    assert f"argument {option}: 0 is not at least 1" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_gpu_that_is_not_there_is_named_before_anything_is_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        encoder.main(["--device", "cuda", "--folder", str(tmp_path)])
+    assert "sees no GPU; use cpu" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
