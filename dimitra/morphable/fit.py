@@ -41,6 +41,10 @@ from dimitra.morphable.solver import fit_frames, fit_identity
 __all__ = ["ClipFit", "FitSettings", "MeshLandmarks", "checked", "fit_clip"]
 
 
+LARGEST_RESCALE = 50.0
+"""A face that must be enlarged more for the 224 frame is smaller than 5 pixels."""
+
+
 @dataclass(frozen=True)
 class ClipFit:
     """Fitted coefficients of a clip; the residual counts the 51 landmarks inside the face."""
@@ -69,13 +73,15 @@ def fit_clip(
         mesh: MediaPipe's landmarks; where given, the face is fitted to them alone.
 
     Raises:
-        ValueError: no frames, or landmarks that are not finite.
+        ValueError: no frames, wrong shapes, or landmarks that are not finite or span no face.
     """
     settings = settings or FitSettings()
     if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 2) or len(landmarks) == 0:
         raise ValueError(f"landmarks are {list(landmarks.shape)}, expected [frames > 0, 68, 2]")
     if not bool(torch.isfinite(landmarks).all()):
         raise ValueError("landmarks are not finite; quarantine the clip as FACE_LOST upstream")
+    if detected is not None and detected.shape != landmarks.shape[:1]:
+        raise ValueError(f"detected is {list(detected.shape)} beside {len(landmarks)} frames")
     device = model.mean.device
     landmarks = landmarks.to(device, torch.float64)
     frames = len(landmarks)
@@ -84,6 +90,11 @@ def fit_clip(
         sure = detected.to(device)
     standard = five_points(model.mean[model.landmarks_68]).to(torch.float64)
     crop = align_clip(landmarks[sure] if bool(sure.any()) else landmarks, standard)
+    if not bool(torch.isfinite(crop).all()) or float(crop[0]) > LARGEST_RESCALE:
+        raise ValueError(
+            f"the landmarks span no face: it would have to be enlarged {float(crop[0]):.3g} times, "
+            f"the limit is {LARGEST_RESCALE:g}"
+        )
     observed = observe(model, landmarks, sure, mesh, crop, settings)
     start = _initial_frames(crop_to_aligned(landmarks, crop.expand(frames, 3)), standard)
     chosen = _spread(sure, settings.identity_frames)

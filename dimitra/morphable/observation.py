@@ -119,7 +119,7 @@ def observe(
         settings: of the fit.
 
     Raises:
-        ValueError: mesh and landmarks have different numbers of frames.
+        ValueError: mesh and landmarks have different numbers of frames, or a mesh is no mesh.
     """
     frames = len(landmarks)
     if mesh is None:
@@ -129,6 +129,7 @@ def observe(
         points = mesh.points.to(landmarks)
         if seen.scores is None or len(points) != frames:
             raise ValueError(f"{len(points)} frames of mesh landmarks beside {frames} of iBUG's")
+        _check_mesh(mesh)
         scores = mesh.scores.to(landmarks)[:, seen.scores.columns]
     trust = torch.where(sure, 1.0, UNSEEN).to(torch.float64)
     return Observations(
@@ -139,3 +140,16 @@ def observe(
         trust=trust,
         settings=settings,
     )
+
+
+def _check_mesh(mesh: MeshLandmarks) -> None:
+    frames = len(mesh.points)
+    for name, array, shape in (
+        ("points", mesh.points, (frames, 478, 2)),
+        ("scores", mesh.scores, (frames, 52)),
+        ("found", mesh.found, (frames,)),
+    ):
+        if tuple(array.shape) != shape:
+            raise ValueError(f"mesh {name} are {list(array.shape)}, expected {list(shape)}")
+        if not bool(torch.isfinite(array).all()):
+            raise ValueError(f"mesh {name} are not finite")

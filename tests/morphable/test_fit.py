@@ -218,3 +218,20 @@ def test_gpu_agrees_with_cpu(model: FaceModel, talk: _Talk, dense: bool) -> None
     assert torch.allclose(cpu.expression, gpu.expression.cpu(), atol=2e-2)
     assert torch.allclose(cpu.pose, gpu.pose.cpu(), atol=1e-3)
     assert torch.allclose(cpu.residual_px, gpu.residual_px.cpu(), atol=1e-2)
+
+
+def test_what_is_no_measurement_is_named(model: FaceModel) -> None:
+    landmarks = project(model.mean[model.landmarks_68]).expand(3, -1, -1)
+    with pytest.raises(ValueError, match=r"detected is \[2\] beside 3 frames"):
+        fit_clip(model, landmarks, torch.ones(2, dtype=torch.bool))
+    with pytest.raises(ValueError, match="span no face"):
+        fit_clip(model, torch.full((3, 68, 2), 128.0))
+    whole = {"points": torch.zeros(3, 478, 2), "scores": torch.zeros(3, 52)}
+    for name, wrong, message in (
+        ("points", torch.zeros(3, 468, 2), r"mesh points are \[3, 468, 2\], expected"),
+        ("scores", torch.zeros(3, 40), r"mesh scores are \[3, 40\], expected"),
+        ("points", torch.full((3, 478, 2), torch.nan), "mesh points are not finite"),
+    ):
+        mesh = MeshLandmarks(**(whole | {name: wrong}), found=torch.ones(3, dtype=torch.bool))
+        with pytest.raises(ValueError, match=message):
+            fit_clip(model, landmarks, None, None, mesh)

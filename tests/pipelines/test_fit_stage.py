@@ -106,7 +106,7 @@ def test_a_track_without_a_mesh_is_refused_where_the_mesh_is_asked_for() -> None
 
 def test_landmarks_that_are_no_face() -> None:
     noise = torch.rand(_FRAMES, 68, 2, generator=torch.Generator().manual_seed(0)) * 256
-    with pytest.raises(ClipError, match=r"fit\.max_residual_px = 6\.0") as caught:
+    with pytest.raises(ClipError, match=r"fit\.max_residual_px = 5\.0") as caught:
         make_worker(_worker_params())(_clip(), _track(noise))
     assert caught.value.reason is Reason.FIT_RESIDUAL
 
@@ -198,6 +198,6 @@ def test_a_face_that_the_encoder_does_not_explain() -> None:
     model = open_head.load()
     landmarks = project(model.mean[model.landmarks_68]).expand(_FRAMES, -1, -1)
     grey = encode_mp4([np.full((256, 256, 3), 90, np.uint8)] * _FRAMES)
-    with pytest.raises(ClipError, match=r"fit\.max_residual_px = 6\.0") as caught:
+    with pytest.raises(ClipError, match=r"fit\.max_residual_px = 5\.0") as caught:
         make_worker(_worker_params(method="encoder"))(_clip(), _track(landmarks) | {"mp4": grey})
     assert caught.value.reason is Reason.FIT_RESIDUAL
