@@ -76,10 +76,19 @@ def measure(
     return tally
 
 
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--clips", type=int, default=24, help="clips, spread over the corpus")
+    parser.add_argument(
+        "--clips", type=_positive, default=24, help="about so many clips, spread over the corpus"
+    )
     parser.add_argument("--crops", type=Path, default=Path("data/crops"), help="of the crop stage")
     parser.add_argument("--truth", type=Path, default=Path("truth"), help="of the corpus")
     parser.add_argument("--sources", nargs="*", help="names of sources (default: all)")

@@ -270,7 +270,8 @@ def main() -> int:
     paths = sorted(root.glob("styletalk/*.mp4")) + sorted(root.glob("talking/*.mp4"))
     paths = [path for path in paths if not arguments.clips or path.stem in arguments.clips]
     if not paths:
-        print(f"fit on real footage: no styletalk/*.mp4 or talking/*.mp4 in {root}")
+        named = f" named {', '.join(arguments.clips)}" if arguments.clips else ""
+        print(f"fit on real footage: no styletalk/*.mp4 or talking/*.mp4{named} in {root}")
         return 1
     torch.set_num_threads(1)
     params = load()
