@@ -71,7 +71,7 @@ def report(tally: Tally, mouth: Sequence[int]) -> None:
     else:
         print(f"{'jitter on a still face':44}{'none':>9}           no noise reaches the truth")
     print(
-        f"{'frames per CPU second, landmarks given':44}{tally.frames / tally.seconds:9.0f}"
+        f"{'frames per CPU second, any landmarks given':44}{tally.frames / tally.seconds:9.0f}"
         f"{'':11}goal > 200"
     )
 
