@@ -36,7 +36,7 @@ define libraries
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
 		else \
 			echo "system libraries are missing; as root: apt-get install" $$missing; \
-			echo "(the pipeline alone runs without them where params.yaml says crop.mesh: none and fit.landmarks: dlib)"; \
+			echo "(the pipeline alone runs without them where params.yaml says crop.mesh: none)"; \
 			exit 1; \
 		fi; \
 	fi
