@@ -42,7 +42,7 @@ def test_what_the_project_needs_is_installed_as_constrained() -> None:
         seen.add(name)
         for text in installed[name].requires or []:
             requirement = Requirement(text)
-            extras = ("dev", "default", "data", "train", "")
+            extras = ("dev", "default", "data", "train", "server", "")
             marker = requirement.marker
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
                 todo.append(normal(requirement.name))
