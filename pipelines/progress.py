@@ -1,10 +1,13 @@
-"""Progress of a stage on the terminal: clips done, clips per second, clips quarantined."""
+"""Progress of a stage on the terminal: clips, shards, rate, quarantine, time left."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +24,112 @@ from rich.progress import (
 from rich.text import Text
 
 console = Console(stderr=True, highlight=False)
+
+PLAIN_EVERY_S = 30.0
+"""Seconds between two lines where the output is not a terminal."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Where a stage stands.
+
+    Attributes:
+        stage: ``crop``.
+        clips_in: clips of the stage.
+        done: clips that are finished, the cached and the quarantined among them.
+        quarantined: of those, how many went to quarantine.
+        shards: shards of the stage.
+        shards_done: shards that are finished, the cached among them.
+        shards_cached: shards that came from the work cache.
+        workers: actors at work.
+        nodes: machines that they are on.
+        deaths: workers that died so far.
+        elapsed_s: seconds since the stage began.
+        clips_per_s: rate of the last half minute, without the clips from the cache.
+        left_s: seconds to the end at that rate; None before there is a rate.
+    """
+
+    stage: str
+    clips_in: int
+    done: int
+    quarantined: int
+    shards: int
+    shards_done: int
+    shards_cached: int
+    workers: int
+    nodes: int
+    deaths: int
+    elapsed_s: float
+    clips_per_s: float
+    left_s: float | None
+
+
+def clock(seconds: float | None) -> str:
+    """``3725.2`` -> ``1:02:05``, None -> ``-:--:--``."""
+    return "-:--:--" if seconds is None else str(timedelta(seconds=math.ceil(seconds)))
+
+
+def line_of(figures: Figures) -> str:
+    """The figures in one plain line."""
+    share = 100 * figures.done / figures.clips_in if figures.clips_in else 100.0
+    cached = f" ({figures.shards_cached:,} from the cache)" if figures.shards_cached else ""
+    deaths = f", {figures.deaths:,} workers died" if figures.deaths else ""
+    return (
+        f"{figures.stage}: {figures.done:,} of {figures.clips_in:,} clips ({share:.1f} %), "
+        f"{figures.shards_done:,} of {figures.shards:,} shards{cached}, "
+        f"{figures.quarantined:,} quarantined{deaths}, {figures.clips_per_s:.1f} clips/s on "
+        f"{figures.workers} workers, {clock(figures.elapsed_s)} gone, {clock(figures.left_s)} left"
+    )
+
+
+class StageBar:
+    """What a person sees of a running stage: a bar, or a line now and then.
+
+    Args:
+        dashboard: address of Ray's dashboard, shown once.
+        screen: where to; standard error by default.
+    """
+
+    def __init__(self, dashboard: str | None = None, screen: Console = console) -> None:
+        self._dashboard = dashboard
+        self._screen = screen
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rest]}"),
+        )
+        self._progress = Progress(
+            *columns, console=screen, disable=not screen.is_terminal, refresh_per_second=4
+        )
+        self._task: TaskID | None = None
+        self._next_line_s = 0.0
+
+    def begin(self, stage: str, clips_in: int) -> None:
+        """Show the empty bar."""
+        if self._dashboard is not None:
+            self._screen.print(f"{stage}: Ray's dashboard is at {self._dashboard}", soft_wrap=True)
+        self._task = self._progress.add_task(stage, total=clips_in, rest="")
+        self._progress.start()
+        self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+
+    def show(self, figures: Figures) -> None:
+        """Move the bar, or print a line if the last one is old."""
+        if self._task is None:
+            return
+        deaths = f" {figures.deaths} died" if figures.deaths else ""
+        rest = (
+            f"{figures.shards_done}/{figures.shards} shards {figures.clips_per_s:.1f}/s "
+            f"{figures.quarantined} quarantined{deaths} {clock(figures.left_s)} left"
+        )
+        self._progress.update(self._task, completed=figures.done, rest=rest)
+        if not self._screen.is_terminal and time.monotonic() >= self._next_line_s:
+            self._screen.print(line_of(figures), soft_wrap=True)
+            self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        self._progress.stop()
 
 
 class _Rate(ProgressColumn):

@@ -32,10 +32,10 @@ from dimitra.cmdt.training import (
 from dimitra.morphable.coefficients import ANGLES, PARTS, Part, part_indices
 from dimitra.seeds import clip_seed
 from dimitra.shards import list_shards, read_sidecar
-from pipelines.checkout import main_checkout
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import Params, PartParams, load
 from pipelines.progress import console
+from pipelines.tracking import open_experiment
 
 SHARDS = Path("data/shards")
 MODELS = Path("models")
@@ -102,12 +102,7 @@ def tracked(
     part: str, values: dict[str, Any], tags: dict[str, str]
 ) -> Iterator[Callable[[StepRecord], None]]:
     """An MLflow run; yields a function that logs a point of the curve."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import mlflow
-
-    database = f"sqlite:///{main_checkout() / 'mlflow.db'}"
-    mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", database))
-    mlflow.set_experiment("cmdt")
+    mlflow = open_experiment("cmdt")
 
     def log(record: StepRecord) -> None:
         point = asdict(record)
