@@ -1,8 +1,10 @@
 """The work cache: finished shards by the content they were made from.
 
-DVC removes a stage's outputs before it runs. What was finished is therefore kept outside, in
-``.cache/dimitra/work/<key>/``, and copied back when the same work is asked for again: after a
-kill, or after a change that touched other shards only.
+DVC removes a stage's outputs before it runs. What was finished is therefore kept outside, in a
+``Storage``: the shard's bytes as ``objects/<ab>/<sha256>.tar``, and a record
+``work/<ab>/<key>.json`` with its sidecar and its quarantine rows, written last. When the same work
+is asked for again, after a kill or after a change that touched other shards only, the record is
+found and nothing is done twice.
 
 Shards are copied between the cache and a DVC output, never hard-linked: DVC may itself link an
 output into its own cache and set its permissions, and whoever edits an output in place would
@@ -12,32 +14,42 @@ otherwise change the cached shard behind its checksum. Where the file system can
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
 from dimitra.shards import (
     Sidecar,
     json_bytes,
-    read_sidecar,
+    list_sidecars,
     sha256_file,
-    sidecar_path,
-    write_atomic,
+    sidecar_of,
+    write_sidecar,
 )
+from pipelines.checkout import cache_folder
+from pipelines.progress import console
 from pipelines.quarantine import CIRCUMSTANCES, QuarantineRow
+from pipelines.storage import DamagedError, Storage
 
-_FICLONE = 0x40049409
-_ROWS = "rows.json"
+_FETCHES = 4
+"""Shards fetched at a time: enough to fill a line, few enough for one machine's disk."""
 
 
 @dataclass(frozen=True)
@@ -92,99 +104,202 @@ def package_version(name: str) -> str:
     return importlib.metadata.version(name)
 
 
-def copy_atomic(source: Path, target: Path) -> None:
-    """Copy a file to ``target`` (reflink where possible) so that a reader sees all or nothing."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as sink, source.open("rb") as origin:
-            try:
-                fcntl.ioctl(sink.fileno(), _FICLONE, origin.fileno())
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                shutil.copyfileobj(origin, sink, 1 << 20)
-            sink.flush()
-            os.fsync(sink.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def record_bytes(finished: Finished, stage: str) -> bytes:
+    """The record of a finished unit, as it is stored."""
+    rows = [asdict(row) for row in sorted(finished.rows)]
+    return json_bytes({"stage": stage, "sidecar": asdict(finished.sidecar), "rows": rows})
 
 
-def publish(folder: Path, name: str, output: Path) -> None:
-    """Copy a finished shard and then its sidecar from ``folder`` into a stage's output."""
-    shard = folder / f"{name}.tar"
-    copy_atomic(shard, output / shard.name)
-    copy_atomic(sidecar_path(shard), sidecar_path(output / shard.name))
-
-
-def write_rows(folder: Path, rows: Sequence[QuarantineRow]) -> None:
-    """Write a unit's quarantine rows beside its shard."""
-    write_atomic(folder / _ROWS, json_bytes([asdict(row) for row in sorted(rows)]))
-
-
-def read_finished(folder: Path, name: str) -> Finished:
-    """A finished unit as it lies in ``folder``.
+def read_record(data: bytes) -> tuple[str, Finished]:
+    """Stage and finished unit of a record.
 
     Raises:
-        FileNotFoundError: it is not there, or not finished.
+        ValueError: it is none.
     """
-    rows = tuple(QuarantineRow(**row) for row in json.loads((folder / _ROWS).read_text()))
-    return Finished(read_sidecar(folder / f"{name}.tar"), rows)
+    try:
+        values = json.loads(data)
+        stage, sidecar = values["stage"], sidecar_of(values["sidecar"])
+        rows = tuple(QuarantineRow(**row) for row in values["rows"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"no record of a finished unit: {error!r}") from None
+    if not isinstance(stage, str) or not isinstance(sidecar.size_bytes, int):
+        raise ValueError("no record of a finished unit: stage or size of the wrong type")
+    return stage, Finished(sidecar, rows)
 
 
 @dataclass(frozen=True)
 class WorkCache:
-    """Finished units under ``root``, by key."""
+    """Finished units in ``storage``, by key.
 
-    root: Path
+    Every method raises ``StorageError`` where the storage cannot be reached, or refuses.
+    """
 
-    def folder(self, key: str) -> Path:
-        """Where the unit with this key lies if it is there."""
-        return self.root / "work" / key[:2] / key
+    storage: Storage
 
-    def keep(self, folder: Path, key: str) -> None:
-        """Move a finished unit into the cache; whoever came first wins."""
-        target = self.folder(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            folder.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            shutil.rmtree(folder)
+    @staticmethod
+    def object_name(sha256: str) -> str:
+        """Name of a shard's bytes."""
+        return f"objects/{sha256[:2]}/{sha256}.tar"
 
-    def restore(self, key: str, name: str, output: Path) -> Finished | None:
-        """Copy the unit with this key into ``output``; None where the cache does not hold it.
+    @staticmethod
+    def record_name(key: str) -> str:
+        """Name of the record of the unit with this key."""
+        return f"work/{key[:2]}/{key}.json"
 
-        The copied bytes are checked against the sidecar: an entry that was damaged is dropped.
+    def keep(self, shard: Path, finished: Finished, key: str, stage: str) -> None:
+        """Move a finished shard into the cache, then write its record if it is lasting.
+
+        Args:
+            shard: the local tar; gone afterwards.
+            finished: the unit.
+            key: its work key.
+            stage: stage name.
+
+        Raises:
+            FileNotFoundError: there is no such shard.
+            OSError: the disk is full.
         """
-        folder = self.folder(key)
+        name = self.object_name(finished.sidecar.sha256)
+        there = None if self.storage.is_local else self.storage.size(name)
+        if there == finished.sidecar.size_bytes:
+            shard.unlink()
+        else:  # locally always: a rename costs nothing, and mends an object that was damaged
+            self.storage.put(shard, name, move=True)
+        if finished.lasting:
+            self.storage.write(self.record_name(key), record_bytes(finished, stage))
+
+    def find(self, key: str) -> Finished | None:
+        """The unit with this key; None where its record or its object is not there.
+
+        A record that cannot be read is dropped. The object's size is checked, its bytes are when
+        they are fetched.
+        """
+        name = self.record_name(key)
         try:
-            finished = read_finished(folder, name)
-            publish(folder, name, output)
-        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            _, finished = read_record(self.storage.read(name))
+        except FileNotFoundError:
             return None
-        if sha256_file(output / f"{name}.tar") != finished.sidecar.sha256:
-            for path in (output / f"{name}.tar", output / f"{name}.json"):
-                path.unlink(missing_ok=True)
-            shutil.rmtree(folder)
+        except ValueError:
+            self.drop(key)
             return None
+        sidecar = finished.sidecar
+        if self.storage.size(self.object_name(sidecar.sha256)) != sidecar.size_bytes:
+            return None
+        self.storage.touch(name)
         return finished
 
-    def partial(self) -> Path:
-        """A folder for this process's unfinished shards; those of dead processes are removed."""
-        base = self.root / "partial"
-        base.mkdir(parents=True, exist_ok=True)
-        for folder in base.iterdir():
-            host, _, process = folder.name.rpartition("-")
-            if host == os.uname().nodename and not Path(f"/proc/{process}").exists():
-                shutil.rmtree(folder, ignore_errors=True)
-        own = base / f"{os.uname().nodename}-{os.getpid()}"
-        own.mkdir(exist_ok=True)
-        return own
+    def fetch(self, sidecar: Sidecar, target: Path) -> None:
+        """Copy a shard's bytes to ``target``, which appears whole and verified or not at all.
+
+        Raises:
+            FileNotFoundError: the cache does not hold them.
+            DamagedError: they are damaged; they have been removed.
+        """
+        name = self.object_name(sidecar.sha256)
+        try:
+            self.storage.get(name, target, sidecar.sha256)
+        except DamagedError:
+            self.storage.remove(name)
+            raise
+
+    def drop(self, key: str) -> None:
+        """Remove a unit's record."""
+        self.storage.remove(self.record_name(key))
+
+
+def publish(cache: WorkCache, finished: Finished, name: str, output: Path) -> None:
+    """Copy a finished shard and then its sidecar into a stage's output.
+
+    Raises:
+        FileNotFoundError: the cache does not hold its bytes.
+        DamagedError: they are damaged; they have been removed.
+    """
+    shard = output / f"{name}.tar"
+    cache.fetch(finished.sidecar, shard)
+    write_sidecar(shard, finished.sidecar)
+
+
+def local_shards(folder: Path, cache: WorkCache) -> list[Path]:
+    """Every finished shard of a stage's output as a local file, sorted by name.
+
+    A shard that does not lie beside its sidecar is fetched once, into
+    ``<cache folder>/fetched/<sha256>/``, with a sidecar beside it.
+
+    Raises:
+        FileNotFoundError: the storage does not hold one of them.
+        DamagedError: what it holds is damaged.
+    """
+    places: dict[Path, Path] = {}
+    missing: dict[Path, Sidecar] = {}
+    for shard, sidecar in list_sidecars(folder).items():
+        place = shard
+        if not shard.exists():
+            place = cache_folder() / "fetched" / sidecar.sha256 / shard.name
+            if place.is_file() and place.stat().st_size == sidecar.size_bytes:
+                os.utime(place)
+            else:
+                missing[place] = sidecar
+        places[shard] = place
+    if missing:
+        _fetch_all(missing, cache, folder)
+    return list(places.values())
+
+
+def _fetch_all(missing: Mapping[Path, Sidecar], cache: WorkCache, folder: Path) -> None:
+    """Fetch shards, several at a time, with a progress bar."""
+
+    def fetch(place: Path, sidecar: Sidecar) -> int:
+        try:
+            cache.fetch(sidecar, place)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}. It is the shard of {folder / place.with_suffix('.json').name}: "
+                "run the stage that makes it again"
+            ) from None
+        write_sidecar(place, sidecar)
+        return sidecar.size_bytes
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    total = sum(sidecar.size_bytes for sidecar in missing.values())
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        ThreadPoolExecutor(max_workers=_FETCHES) as threads,
+    ):
+        task = progress.add_task(f"fetching {folder}", total=total)
+        waiting = [threads.submit(fetch, *item) for item in missing.items()]
+        try:
+            for future in waiting:
+                progress.advance(task, future.result())
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def partial(root: Path) -> Path:
+    """A folder under ``root`` for this process's unfinished shards; dead processes' are removed."""
+    base = root / "partial"
+    base.mkdir(parents=True, exist_ok=True)
+    for folder in dead_partials(root):
+        shutil.rmtree(folder, ignore_errors=True)
+    own = base / f"{os.uname().nodename}-{os.getpid()}"
+    own.mkdir(exist_ok=True)
+    return own
+
+
+def dead_partials(root: Path) -> list[Path]:
+    """Folders of unfinished shards whose process, on this machine, is no more."""
+    dead = []
+    for folder in sorted((root / "partial").glob("*")):
+        host, _, process = folder.name.rpartition("-")
+        if host == os.uname().nodename and not Path(f"/proc/{process}").exists():
+            dead.append(folder)
+    return dead
 
 
 def work_key(parts: Mapping[str, Any]) -> str:
