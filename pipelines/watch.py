@@ -80,27 +80,24 @@ def runs(folder: Path) -> list[Line]:
 
 
 def table_of(lines: list[Line]) -> Table:
-    """The runs as a table."""
-    table = Table(box=None, pad_edge=False)
+    """The runs as a table: `bad` are quarantined clips, `age` is that of the figures."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("stage", "state"):
-        table.add_column(title)
-    for title in ("clips", "%", "shards", "quarantined", "workers", "died", "clips/s", "left"):
-        table.add_column(title, justify="right")
-    table.add_column("said", justify="right")
+        table.add_column(title, no_wrap=True)
+    for title in ("clips", "shards", "bad", "workers", "died", "clips/s", "left", "age"):
+        table.add_column(title, justify="right", no_wrap=True)
     for line in lines:
-        share = 100 * line["done"] / line["clips_in"] if line["clips_in"] else 100.0
         table.add_row(
             line["stage"],
             line["state"],
             f"{line['done']}/{line['clips_in']}",
-            f"{share:.1f}",
             f"{line['shards_done']}/{line['shards']}",
             str(line["quarantined"]),
             f"{line['workers']} on {line['nodes']}",
             str(line["deaths"]),
             f"{line['clips_per_s']:.1f}",
             clock(line["left_s"]),
-            f"{line['age_s']:.0f} s ago",
+            f"{line['age_s']:.0f} s",
         )
     return table
 
