@@ -145,12 +145,12 @@ class LiveView:
     ) -> None:
         self._figures = Figures(stage, clips_in, 0, 0, shards, 0, 0, 0, 0, 0, 0.0, 0.0, None)
         self._dashboard = dashboard
+        self._cached = (0, 0, 0)
         self._mlflow = mlflow and os.environ.get("DIMITRA_MLFLOW", "1") != "0"
         self._record: StageRecord | None = None
         self._file = LiveFile(folder, stage)
-        self._bar = StageBar(dashboard)
+        self._bar = StageBar()
         self._rate = Rate()
-        self._clips_cached = 0
         self._began_s = time.monotonic()
         self._next_line_s = 0.0
 
@@ -159,25 +159,45 @@ class LiveView:
         """The figures as last shown."""
         return self._figures
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the stage began."""
+        return time.monotonic() - self._began_s
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of Ray's dashboard; shown when it becomes known."""
+        return self._dashboard
+
+    @dashboard.setter
+    def dashboard(self, address: str | None) -> None:
+        if address is not None and address != self._dashboard:
+            self._bar.announce(self._figures.stage, address)
+        self._dashboard = address
+
     def __enter__(self) -> Self:
         self._began_s = time.monotonic()
         self._file.write(self._figures, "running", dashboard=self._dashboard)
         self._next_line_s = self._began_s + LINE_EVERY_S
+        if self._dashboard is not None:
+            self._bar.announce(self._figures.stage, self._dashboard)
         self._bar.begin(self._figures.stage, self._figures.clips_in)
         return self
 
-    def restored(self, clips: int, shards: int) -> None:
+    def restored(self, clips: int, shards: int, quarantined: int = 0) -> None:
         """Tell how much came from the work cache: it counts as done, not towards the rate.
 
         Args:
             clips: clips of those shards, their quarantined ones among them.
             shards: shards.
+            quarantined: clips of those shards that are in quarantine.
         """
-        self._clips_cached = clips
+        self._cached = (clips, quarantined, shards)
         self._figures = replace(
             self._figures,
-            done=max(self._figures.done, clips),
-            shards_done=max(self._figures.shards_done, shards),
+            done=clips,
+            quarantined=quarantined,
+            shards_done=shards,
             shards_cached=shards,
         )
 
@@ -187,22 +207,23 @@ class LiveView:
         """Show new figures; cheap enough to be called four times a second.
 
         Args:
-            done: finished clips of the whole stage, those from the cache among them.
+            done: clips that this run finished; what ``restored`` told of comes on top.
             quarantined: of those, how many went to quarantine.
-            shards_done: finished shards of the whole stage, those from the cache among them.
+            shards_done: shards that this run finished.
             workers: actors at work.
             nodes: machines that they are on.
             deaths: workers that died so far.
         """
         now_s = time.monotonic()
-        self._rate.add(now_s, done - self._clips_cached)
+        self._rate.add(now_s, done)
         rate = self._rate.clips_per_s
-        left = self._figures.clips_in - done
+        clips, bad, shards = self._cached
+        left = self._figures.clips_in - clips - done
         self._figures = replace(
             self._figures,
-            done=done,
-            quarantined=quarantined,
-            shards_done=shards_done,
+            done=clips + done,
+            quarantined=bad + quarantined,
+            shards_done=shards + shards_done,
             workers=workers,
             nodes=nodes,
             deaths=deaths,
@@ -228,9 +249,8 @@ class LiveView:
             error: what stopped it.
         """
         self._bar.end()
-        elapsed_s = time.monotonic() - self._began_s
         left_s = 0.0 if state == "finished" else None
-        self._figures = replace(self._figures, elapsed_s=elapsed_s, left_s=left_s)
+        self._figures = replace(self._figures, elapsed_s=self.elapsed_s, left_s=left_s)
         self._file.write(self._figures, state, dashboard=self._dashboard, error=error)
         if self._record is not None:
             self._record.log(self._figures)

@@ -86,12 +86,10 @@ class StageBar:
     """What a person sees of a running stage: a bar, or a line now and then.
 
     Args:
-        dashboard: address of Ray's dashboard, shown once.
         screen: where to; standard error by default.
     """
 
-    def __init__(self, dashboard: str | None = None, screen: Console = console) -> None:
-        self._dashboard = dashboard
+    def __init__(self, screen: Console = console) -> None:
         self._screen = screen
         columns = (
             TextColumn("{task.description}"),
@@ -105,10 +103,12 @@ class StageBar:
         self._task: TaskID | None = None
         self._next_line_s = 0.0
 
+    def announce(self, stage: str, dashboard: str) -> None:
+        """Print the address of Ray's dashboard, above the bar."""
+        self._screen.print(f"{stage}: Ray's dashboard is at {dashboard}", soft_wrap=True)
+
     def begin(self, stage: str, clips_in: int) -> None:
         """Show the empty bar."""
-        if self._dashboard is not None:
-            self._screen.print(f"{stage}: Ray's dashboard is at {self._dashboard}", soft_wrap=True)
         self._task = self._progress.add_task(stage, total=clips_in, rest="")
         self._progress.start()
         self._next_line_s = time.monotonic() + PLAIN_EVERY_S

@@ -80,11 +80,12 @@ def test_rate_falls_when_nothing_comes_and_is_never_negative() -> None:
 
 def test_cached_clips_are_done_but_no_speed(tmp_path: Path) -> None:
     with LiveView("crop", 1000, 10, tmp_path, mlflow=False) as view:
-        view.restored(900, 9)
+        view.restored(900, 9, 4)
         assert (view.figures.done, view.figures.shards_done) == (900, 9)
-        view.update(900, 4, 9, 1, 1, 0)
+        view.update(0, 0, 0, 1, 1, 0)
         time.sleep(0.6)
-        view.update(903, 4, 9, 1, 1, 0)
+        view.update(3, 2, 0, 1, 1, 0)
+        assert (view.figures.done, view.figures.quarantined) == (903, 6)
         assert 3 <= view.figures.clips_per_s <= 3 / 0.6
         assert view.figures.left_s == pytest.approx(97 / view.figures.clips_per_s)
         assert view.figures.shards_cached == 9
@@ -94,6 +95,7 @@ def test_first_and_last_line_and_no_more_in_a_short_run(tmp_path: Path) -> None:
     with LiveView("crop", 8, 2, tmp_path, "http://127.0.0.1:8265", mlflow=False) as view:
         for done in range(9):
             view.update(done, 0, done // 4, 2, 1, 0)
+        assert 0 < view.elapsed_s < 2
     first, last = lines(tmp_path / "crop.jsonl")
     assert (first["state"], first["done"]) == ("running", 0)
     assert (last["state"], last["done"], last["left_s"]) == ("finished", 8, 0.0)
@@ -193,8 +195,9 @@ def test_a_full_disk_spoils_one_line_only(tmp_path: Path) -> None:
 
 def test_the_bar_holds_the_figures_in_80_columns() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
-    bar = StageBar("http://127.0.0.1:8265", screen)
+    bar = StageBar(screen)
     bar.begin("transcribe", 2000)
+    bar.announce("transcribe", "http://127.0.0.1:8265")
     bar.show(
         replace(FIGURES, stage="transcribe", clips_in=2000, done=1500, shards=64, shards_done=12)
     )
@@ -211,14 +214,14 @@ def test_a_plain_line_now_and_then_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     screen = Console(file=io.StringIO(), force_terminal=False, width=80)
-    bar = StageBar(None, screen)
+    bar = StageBar(screen)
     bar.begin("crop", 200)
     for _ in range(5):
         bar.show(FIGURES)
     assert isinstance(screen.file, io.StringIO)
     assert not screen.file.getvalue()
     monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0.0)
-    bar = StageBar(None, screen)
+    bar = StageBar(screen)
     bar.begin("crop", 200)
     bar.show(replace(FIGURES, deaths=2))
     bar.end()
