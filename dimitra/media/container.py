@@ -1,9 +1,9 @@
 """Opening and probing untrusted media files: what may be decoded at all, and under which limits.
 
-Only local files (or bytes) of a few well-known containers are opened. Playlists, stream
-descriptions and anything else that makes the demuxer open further resources are refused: the
-input reaches the demuxer as an already opened file, every protocol is switched off, and the
-demuxers are on a list.
+Only regular local files (or bytes) of a few well-known containers and codecs are opened.
+Playlists, stream descriptions and anything else that makes the demuxer open further resources are
+refused: the input reaches the demuxer as an already opened file, every protocol is switched off,
+and demuxers and decoders are on a list.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -24,65 +24,54 @@ from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.stream import Disposition, Stream
 
 from dimitra.clips import ClipError, Reason
+from dimitra.media.boxes import check_boxes, sniff_boxes
+from dimitra.media.formats import (
+    AUDIO_DECODERS,
+    DEMUXERS,
+    EXTENSIONS,
+    VIDEO_DECODERS,
+    refuse_text,
+    sniff,
+)
+from dimitra.media.limits import (
+    DEFAULT_LIMITS,
+    MediaLimits,
+    check_duration,
+    check_frame_rate,
+    check_frames,
+    check_pixels,
+    check_sound,
+    check_streams,
+)
+from dimitra.media.packets import check_end, measure
+from dimitra.media.source import Source, open_source, source_name
 
-Source = Path | str | bytes
-"""A local file, or a file's content in memory."""
+__all__ = [
+    "DEFAULT_LIMITS",
+    "MediaInfo",
+    "MediaLimits",
+    "Source",
+    "audio_stream",
+    "check_pixels",
+    "decoded_frames",
+    "displayed_size",
+    "duration_s",
+    "frame_count",
+    "inspect",
+    "open_media",
+    "origin_s",
+    "probe",
+    "source_name",
+    "stream_duration_s",
+    "video_stream",
+]
 
-_DEMUXERS = {
-    "mov": "mov,mp4,m4a,3gp,3g2,mj2",
-    "matroska": "matroska,webm",
-    "avi": "avi",
-    "wav": "wav",
-    "flac": "flac",
-    "mp3": "mp3",
-    "ogg": "ogg",
-    "aac": "aac",
-}
-_EXTENSIONS = {
-    ".mp4": "mov",
-    ".m4v": "mov",
-    ".mov": "mov",
-    ".m4a": "mov",
-    ".3gp": "mov",
-    ".mkv": "matroska",
-    ".mka": "matroska",
-    ".webm": "matroska",
-    ".avi": "avi",
-    ".wav": "wav",
-    ".flac": "flac",
-    ".mp3": "mp3",
-    ".ogg": "ogg",
-    ".oga": "ogg",
-    ".opus": "ogg",
-    ".aac": "aac",
-}
-_PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]", b"RTSP")
 _OPTIONS = {
-    "format_whitelist": ",".join(_DEMUXERS.values()),
+    "codec_whitelist": ",".join(sorted(VIDEO_DECODERS | AUDIO_DECODERS)),
     "protocol_whitelist": "none",
     "enable_drefs": "0",
     "use_absolute_path": "0",
 }
-
-
-@dataclass(frozen=True)
-class MediaLimits:
-    """Bounds on what is decoded.
-
-    Attributes:
-        min_duration_s: shortest clip, seconds.
-        max_duration_s: longest file, seconds.
-        max_pixels: largest frame, width times height.
-        max_bytes: largest file.
-    """
-
-    min_duration_s: float = 0.0
-    max_duration_s: float = 7200.0
-    max_pixels: int = 7680 * 4320
-    max_bytes: int = 4_000_000_000
-
-
-DEFAULT_LIMITS = MediaLimits()
 
 
 @dataclass(frozen=True)
@@ -110,11 +99,6 @@ class MediaInfo:
     audio_codec: str | None
     sample_rate_hz: int
     channels: int
-
-
-def source_name(source: Source) -> str:
-    """How messages call the source: the file's name, or the size of the bytes."""
-    return f"<{len(source)} bytes>" if isinstance(source, bytes) else Path(source).name
 
 
 def video_stream(container: InputContainer) -> av.VideoStream | None:
@@ -146,17 +130,18 @@ def open_media(source: Source, limits: MediaLimits = DEFAULT_LIMITS) -> Iterator
 
     Args:
         source: path or bytes.
-        limits: bounds on size, checked before anything is parsed.
+        limits: bounds on the file, its streams and frames; the size is checked before anything is
+            parsed, the streams before anything is decoded.
 
     Yields:
         the opened container.
 
     Raises:
-        ClipError: EMPTY_FILE, MISSING_FILE, TOO_LARGE, NOT_MEDIA, TRUNCATED, WRONG_EXTENSION or
-            REFUSED_MEDIA.
+        ClipError: MISSING_FILE, UNREADABLE, NOT_A_FILE, EMPTY_FILE, TOO_LARGE, NOT_MEDIA,
+            TRUNCATED, WRONG_EXTENSION, REFUSED_MEDIA, TOO_MANY_STREAMS or BAD_SOUND.
     """
     name = source_name(source)
-    with _open_file(source, name) as file:
+    with open_source(source, name) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
         if size == 0:
@@ -167,16 +152,18 @@ def open_media(source: Source, limits: MediaLimits = DEFAULT_LIMITS) -> Iterator
                 f"{name} has {size} bytes, limits.max_bytes is {limits.max_bytes}",
             )
         head = file.read(64)
-        expected = None if isinstance(source, bytes) else _EXTENSIONS.get(_suffix(source))
-        if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PLAYLIST_STARTS):
-            raise ClipError(
-                Reason.REFUSED_MEDIA,
-                f"{name} is a playlist or stream description ({head[:16]!r}); give the media "
-                "file itself",
-            )
+        expected = None if isinstance(source, bytes) else EXTENSIONS.get(_suffix(source))
+        refuse_text(head, name)
+        accepted = list(DEMUXERS)
+        if sniff_boxes(head):
+            check_boxes(file, size, limits, name)
+        else:
+            accepted.remove("mov")  # its boxes have not been checked
         file.seek(0)
         try:
-            container = av.open(file, mode="r", options=dict(_OPTIONS))
+            container = av.open(
+                file, mode="r", options=_options(accepted, limits), metadata_errors="replace"
+            )
         except ArgumentError:
             raise _unlisted(name, expected, head) from None
         except FFmpegError as error:
@@ -188,7 +175,9 @@ def open_media(source: Source, limits: MediaLimits = DEFAULT_LIMITS) -> Iterator
                     Reason.WRONG_EXTENSION,
                     f"{name} holds {family} data, but its extension says {expected}; rename it",
                 )
-            _check_complete(file, family, size, name)
+            if family in ("avi", "wav"):
+                _check_riff(file, size, name)
+            _check_content(container, limits, name)
             yield container
         finally:
             container.close()
@@ -211,57 +200,92 @@ def probe(
 
     Raises:
         ClipError: what ``open_media`` raises, and NO_VIDEO, NO_AUDIO, TOO_SHORT, TOO_LONG,
-            TOO_LARGE (frame size).
+            BAD_FRAME_RATE.
     """
     name = source_name(source)
     with open_media(source, limits) as container:
-        picture, sound = video_stream(container), audio_stream(container)
-        if video and picture is None:
-            raise ClipError(Reason.NO_VIDEO, f"{name} has no video stream")
-        if audio and sound is None:
-            raise ClipError(Reason.NO_AUDIO, f"{name} has no sound stream")
-        width, height = (0, 0) if picture is None else displayed_size(picture)
-        if picture is not None and video:
-            check_pixels(picture.codec_context.width, picture.codec_context.height, limits, name)
-        duration = duration_s(container)
-        if not limits.min_duration_s <= duration:
-            raise ClipError(
-                Reason.TOO_SHORT,
-                f"{name} lasts {duration:.3f} s, limits.min_duration_s is {limits.min_duration_s}",
-            )
-        if duration > limits.max_duration_s:
-            raise ClipError(
-                Reason.TOO_LONG,
-                f"{name} lasts {duration:.3f} s, limits.max_duration_s is {limits.max_duration_s}",
-            )
-        rate = None if picture is None else picture.average_rate
-        return MediaInfo(
-            container=_family(container),
-            duration_s=duration,
-            video_codec=None if picture is None else picture.codec_context.name,
-            width=width,
-            height=height,
-            fps=float(rate) if rate else 0.0,
-            audio_codec=None if sound is None else sound.codec_context.name,
-            sample_rate_hz=0 if sound is None else sound.codec_context.sample_rate,
-            channels=0 if sound is None else sound.codec_context.channels,
-        )
+        info = _info(container, limits, name, video=video, audio=audio)
+    if info.duration_s > 0.0:
+        check_duration(info.duration_s, limits, name)
+        return info
+    return inspect(source, limits, video=video, audio=audio)
 
 
-def check_pixels(width: int, height: int, limits: MediaLimits, name: str) -> None:
-    """Refuse frames that are empty or larger than ``limits.max_pixels``.
+def inspect(
+    source: Source,
+    limits: MediaLimits = DEFAULT_LIMITS,
+    *,
+    video: bool = True,
+    audio: bool = True,
+) -> MediaInfo:
+    """Like ``probe``, and hold the headers against the packets that are there; none is decoded.
+
+    Args:
+        source: path or bytes.
+        limits: bounds.
+        video: a video stream is required.
+        audio: a sound stream is required.
+
+    Returns:
+        as ``probe``; the duration is the measured one where the file declares none.
 
     Raises:
-        ClipError: NO_VIDEO or TOO_LARGE.
+        ClipError: what ``probe`` raises, where the packets and not only the headers break a
+            limit too, and TRUNCATED, DECODE_ERROR.
     """
-    if width < 1 or height < 1:
-        raise ClipError(Reason.NO_VIDEO, f"{name} declares a frame size of {width}x{height}")
-    if width * height > limits.max_pixels:
-        raise ClipError(
-            Reason.TOO_LARGE,
-            f"{name} has frames of {width}x{height} = {width * height} pixels, "
-            f"limits.max_pixels is {limits.max_pixels}",
-        )
+    name = source_name(source)
+    with open_media(source, limits) as container:
+        info = _info(container, limits, name, video=video, audio=audio)
+        check_duration(info.duration_s or limits.min_duration_s, limits, name)
+        spans = measure(container, origin_s(container), limits, name)
+        picture, sound = video_stream(container), audio_stream(container)
+        if video and picture is not None and picture.index not in spans:
+            raise ClipError(Reason.NO_VIDEO, f"{name} has a video stream without a frame")
+        if audio and sound is not None and sound.index not in spans:
+            raise ClipError(Reason.NO_AUDIO, f"{name} has a sound stream without a sample")
+        end = max((span.end_s for span in spans.values()), default=0.0)
+        for stream in (picture, sound):
+            if stream is None or stream.index not in spans:
+                continue
+            declared = stream_duration_s(container, stream)
+            if info.container == "avi" and stream is sound:
+                continue
+            check_end(declared, spans[stream.index].end_s, info.container, stream.type, name)
+        check_end(duration_s(container), end, info.container, "file", name)
+        check_duration(info.duration_s or end, limits, name)
+        if picture is not None and picture.index in spans:
+            span = spans[picture.index]
+            if span.packets > 1 and span.end_s > span.begin_s:
+                check_frame_rate(span.packets / (span.end_s - span.begin_s), limits, name)
+    return replace(info, duration_s=info.duration_s or end)
+
+
+def decoded_frames(
+    container: InputContainer, stream: av.VideoStream, limits: MediaLimits, name: str
+) -> Iterator[av.VideoFrame]:
+    """Decode a video stream and let only whole frames within the limits through.
+
+    A decoder fills a damaged frame with guesses and goes on; such a frame is an error here.
+
+    Args:
+        container: opened by ``open_media``.
+        stream: of it.
+        limits: bounds on the size and number of frames.
+        name: of the file, for messages.
+
+    Raises:
+        ClipError: TOO_LARGE or DECODE_ERROR.
+        FFmpegError: the decoder gives up.
+    """
+    for count, frame in enumerate(container.decode(stream), start=1):
+        check_frames(count, limits, name)
+        check_pixels(frame.width, frame.height, limits, name)
+        if frame.is_corrupt:
+            raise ClipError(
+                Reason.DECODE_ERROR,
+                f"{name}: video frame {count} is damaged; copy the file again",
+            )
+        yield frame
 
 
 def displayed_size(stream: av.VideoStream) -> tuple[int, int]:
@@ -292,21 +316,75 @@ def _suffix(source: Path | str) -> str:
     return Path(source).suffix.lower()
 
 
-@contextmanager
-def _open_file(source: Source, name: str) -> Iterator[BinaryIO]:
-    if isinstance(source, bytes):
-        yield io.BytesIO(source)
-        return
-    path = Path(source)
-    if not path.is_file():
-        raise ClipError(Reason.MISSING_FILE, f"{name} is not a file")
-    with path.open("rb") as file:
-        yield file
+def _options(accepted: list[str], limits: MediaLimits) -> dict[str, str]:
+    """Options of the demuxer, and of the decoders that it uses to look at the streams."""
+    return (
+        _OPTIONS
+        | _decoder_options(limits)
+        | {"format_whitelist": ",".join(DEMUXERS[family] for family in accepted)}
+    )
+
+
+def _decoder_options(limits: MediaLimits) -> dict[str, str]:
+    return {"max_pixels": str(limits.max_pixels)}
+
+
+def _check_content(container: InputContainer, limits: MediaLimits, name: str) -> None:
+    """Check every stream, and bind the limits to the decoders that will be used."""
+    check_streams(len(container.streams), limits, name)
+    for picture in container.streams.video:
+        # The stubs leave out that a codec without a decoder has no context.
+        if picture.codec_context is None or picture.codec_context.name not in VIDEO_DECODERS:
+            if not picture.disposition & Disposition.attached_pic:
+                raise _undecodable(picture, name)
+            continue
+        if not picture.disposition & Disposition.attached_pic:
+            check_pixels(picture.codec_context.width, picture.codec_context.height, limits, name)
+            check_pixels(*displayed_size(picture), limits, name)
+        picture.codec_context.options = _decoder_options(limits)
+    for sound in container.streams.audio:
+        if sound.codec_context is None or sound.codec_context.name not in AUDIO_DECODERS:
+            raise _undecodable(sound, name)
+        check_sound(sound.codec_context.sample_rate, sound.codec_context.channels, limits, name)
+
+
+def _undecodable(stream: Stream, name: str) -> ClipError:
+    codec = "unknown" if stream.codec_context is None else stream.codec_context.name
+    return ClipError(
+        Reason.REFUSED_MEDIA,
+        f"{name} has {stream.type} in the codec {codec}, which is not accepted; convert it to "
+        "H.264 and AAC",
+    )
+
+
+def _info(
+    container: InputContainer, limits: MediaLimits, name: str, *, video: bool, audio: bool
+) -> MediaInfo:
+    picture, sound = video_stream(container), audio_stream(container)
+    if video and picture is None:
+        raise ClipError(Reason.NO_VIDEO, f"{name} has no video stream")
+    if audio and sound is None:
+        raise ClipError(Reason.NO_AUDIO, f"{name} has no sound stream")
+    width, height = (0, 0) if picture is None else displayed_size(picture)
+    rate = None if picture is None else picture.average_rate
+    if video and rate:
+        check_frame_rate(float(rate), limits, name)
+    return MediaInfo(
+        container=_family(container),
+        duration_s=duration_s(container),
+        video_codec=None if picture is None else picture.codec_context.name,
+        width=width,
+        height=height,
+        fps=float(rate) if rate else 0.0,
+        audio_codec=None if sound is None else sound.codec_context.name,
+        sample_rate_hz=0 if sound is None else sound.codec_context.sample_rate,
+        channels=0 if sound is None else sound.codec_context.channels,
+    )
 
 
 def _family(container: InputContainer) -> str:
     names = container.format.name
-    return next((key for key, value in _DEMUXERS.items() if value == names), names)
+    return next((key for key, value in DEMUXERS.items() if value == names), names)
 
 
 def _unlisted(name: str, expected: str | None, head: bytes) -> ClipError:
@@ -318,12 +396,12 @@ def _unlisted(name: str, expected: str | None, head: bytes) -> ClipError:
         )
     return ClipError(
         Reason.REFUSED_MEDIA,
-        f"{name} is in a container that is not accepted; accepted are {', '.join(_DEMUXERS)}",
+        f"{name} is in a container that is not accepted; accepted are {', '.join(DEMUXERS)}",
     )
 
 
 def _unreadable(name: str, expected: str | None, head: bytes, error: FFmpegError) -> ClipError:
-    family = _sniff(head)
+    family = sniff(head)
     detail = error.strerror or type(error).__name__
     if expected is not None and family not in (None, expected):
         return _unlisted(name, expected, head)
@@ -334,50 +412,17 @@ def _unreadable(name: str, expected: str | None, head: bytes, error: FFmpegError
     return ClipError(Reason.NOT_MEDIA, f"{name} is no media file: {detail}")
 
 
-def _sniff(head: bytes) -> str | None:
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
-        return "mov"
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return "matroska"
-    if head.startswith(b"RIFF"):
-        return {b"AVI ": "avi", b"WAVE": "wav"}.get(head[8:12])
-    starts = {b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3"}
-    return next((family for start, family in starts.items() if head.startswith(start)), None)
-
-
-def _check_complete(file: BinaryIO, family: str, size: int, name: str) -> None:
-    """Compare the sizes declared by the outermost boxes with the bytes that are there."""
+def _check_riff(file: BinaryIO, size: int, name: str) -> None:
+    """Compare the size that the outermost chunk declares with the bytes that are there."""
     position = file.tell()
-    needed = 0
-    if family == "mov":
-        needed = _mov_extent(file, size)
-    elif family in ("avi", "wav"):
-        file.seek(4)
-        declared = struct.unpack("<I", file.read(4))[0]
-        # Writers that cannot seek back leave 0 or all ones.
-        needed = 0 if declared in (0, 0xFFFFFFFF) else 8 + declared
+    file.seek(4)
+    declared = struct.unpack("<I", file.read(4))[0]
     file.seek(position)
-    if needed > size:
+    # Writers that cannot seek back leave 0 or all ones.
+    if declared not in (0, 0xFFFFFFFF) and 8 + declared > size:
         raise ClipError(
-            Reason.TRUNCATED, f"{name} declares {needed} bytes but has {size}; copy it again"
+            Reason.TRUNCATED, f"{name} declares {8 + declared} bytes but has {size}; copy it again"
         )
-
-
-def _mov_extent(file: BinaryIO, size: int) -> int:
-    """End of the last top-level box of an ISO base media file (ISO/IEC 14496-12, 4.2)."""
-    position = 0
-    while position + 8 <= size:
-        file.seek(position)
-        header = file.read(16)
-        length = struct.unpack(">I", header[:4])[0]
-        if length == 1 and len(header) == 16:
-            length = struct.unpack(">Q", header[8:16])[0]
-        if length == 0:
-            return size
-        if length < 8:
-            return position
-        position += length
-    return position
 
 
 def frame_count(duration: float, fps: float) -> int:

@@ -24,6 +24,7 @@ from dimitra.media.container import (
     MediaLimits,
     Source,
     check_pixels,
+    decoded_frames,
     open_media,
     origin_s,
     source_name,
@@ -327,9 +328,8 @@ def _decode(
     time = -step
     previous: _Shown | None = None
     try:
-        for frame in container.decode(stream):
+        for frame in decoded_frames(container, stream, limits, name):
             time = time + step if frame.pts is None else frame.time - origin
-            check_pixels(frame.width, frame.height, limits, name)
             if previous is not None and time > start_s:
                 yield previous
             aspect = float(stream.sample_aspect_ratio or 1)
