@@ -8,11 +8,12 @@ the words, where there are any.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from dimitra.clips import Reason
+from dimitra.clips import ClipError, Reason
 from dimitra.datasets.listing import (
     BadFile,
     LayoutError,
@@ -20,13 +21,16 @@ from dimitra.datasets.listing import (
     SourceClip,
     bad_file_id,
     clip_id_of,
-    files_below,
+    found_below,
     listing,
+    shown,
 )
+from dimitra.media.source import open_regular
 
 _CLIP = re.compile(r"^(?P<name>.+)_(?P<index>\d+)\.mp4$", re.IGNORECASE)
 _POLITICIAN = re.compile(r"^((?:[A-Z]+_)?(?:WDA|WRA)_.*?\D)\d+$")
 _LIST = "_annotion_time.txt"
+_MAX_TRANSCRIPT_BYTES = 1_000_000
 
 
 def identity_of(name: str) -> str:
@@ -46,7 +50,11 @@ def _promised(root: Path) -> Iterator[tuple[str, str, int]]:
         LayoutError: a line is not of the form ``<name>.mp4 MM:SS-MM:SS ...``.
     """
     for path in sorted(root.glob(f"*{_LIST}")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise LayoutError(f"{path} is not UTF-8: {error}") from None
+        for number, line in enumerate(lines, start=1):
             words = line.split()
             if not words:
                 continue
@@ -59,46 +67,76 @@ def _promised(root: Path) -> Iterator[tuple[str, str, int]]:
 
 
 def _transcript(root: Path, path: PurePosixPath) -> str | None:
+    """Words of a clip; None where there are none.
+
+    Raises:
+        ClipError: BAD_TRANSCRIPT.
+    """
     file = root / "transcripts" / path.with_suffix(".txt")
-    if not file.is_file():
+    if not os.path.lexists(file):
         return None
-    return " ".join(file.read_text(encoding="utf-8").split()) or None
+    name = f"transcripts/{file.name}"
+    try:
+        with open_regular(file, name) as opened:
+            data = opened.read(_MAX_TRANSCRIPT_BYTES + 1)
+        text = data.decode("utf-8")
+    except ClipError as error:
+        raise ClipError(Reason.BAD_TRANSCRIPT, error.message) from None
+    except UnicodeDecodeError as error:
+        raise ClipError(Reason.BAD_TRANSCRIPT, f"{name} is not UTF-8: {error.reason}") from None
+    if len(data) > _MAX_TRANSCRIPT_BYTES:
+        raise ClipError(
+            Reason.BAD_TRANSCRIPT, f"{name} has more than {_MAX_TRANSCRIPT_BYTES} bytes"
+        )
+    return " ".join(text.split()) or None
 
 
-def read(root: Path, dataset: str) -> Listing:
+def read(root: Path, dataset: str, *, outside_links: bool = False) -> Listing:
     """List an HDTF folder.
 
     Args:
         root: folder that holds ``videos/``, the lists and perhaps ``transcripts/``.
         dataset: its name, which begins every clip id.
+        outside_links: accept links to files outside of ``root``.
 
     Raises:
         LayoutError: there is no ``videos/`` below ``root``, or a list is ill formed.
     """
     clips: list[SourceClip] = []
     bad: list[BadFile] = []
-    found: set[tuple[str, int]] = set()
-    for path in files_below(root / "videos"):
-        match = _CLIP.match(path.name)
-        if match is None or len(path.parts) != 1:
-            message = f"videos/{path} is not of the form videos/<name>_<index>.mp4"
-            name = bad_file_id(dataset, path)
-            bad.append(BadFile(name, f"videos/{path}", Reason.WRONG_EXTENSION, message))
+    listed: set[tuple[str, int]] = set()
+    for found in found_below(root, "videos", outside_links=outside_links):
+        path, match = found.path, _CLIP.match(found.path.name)
+        formed = match is not None and len(path.parts) == 1
+        if found.folder and not formed:
             continue
-        video = match["name"]
-        found.add((video, int(match["index"])))
+        if match is not None and formed:
+            listed.add((match["name"], int(match["index"])))
+        reason, message, transcript = found.reason, found.message, None
+        if reason is None and not formed:
+            reason = Reason.WRONG_EXTENSION
+            message = f"videos/{shown(path)} is not of the form videos/<name>_<index>.mp4"
+        if reason is None:
+            try:
+                transcript = _transcript(root, path)
+            except ClipError as error:
+                reason, message = error.reason, error.message
+        if match is None or reason is not None:
+            name = bad_file_id(dataset, path)
+            bad.append(BadFile(name, f"videos/{path}", reason or Reason.BAD_NAME, message))
+            continue
         clips.append(
             SourceClip(
                 clip_id=clip_id_of(dataset, path),
-                identity=identity_of(video),
-                source_video=video,
+                identity=identity_of(match["name"]),
+                source_video=match["name"],
                 path=f"videos/{path}",
-                transcript=_transcript(root, path),
+                transcript=transcript,
             )
         )
     for source, video, index in _promised(root):
         prefixed = f"{source.removesuffix(_LIST)}_{video}"
-        if not {(video, index), (prefixed, index)} & found:
+        if not {(video, index), (prefixed, index)} & listed:
             missing = PurePosixPath(f"{video}_{index}.mp4")
             message = f"{source} promises videos/{missing}, which is not there"
             name = bad_file_id(dataset, missing)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dimitra.clips import CLIP_ID_PATTERN, Reason, check_clip_id
 
+_CLIP_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".m4a"))
 _OTHER = re.compile(r"[^a-z0-9_-]")
 _MAX_LENGTH = 128
+_MAX_DEPTH = 64
 
 
 class LayoutError(ValueError):
@@ -85,22 +89,115 @@ def _digest(path: PurePosixPath) -> str:
     return hashlib.sha256(str(path).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def files_below(folder: Path) -> list[PurePosixPath]:
-    """Files and links below a folder, relative to it, sorted; hidden ones are left out.
+def shown(path: PurePosixPath | str) -> str:
+    """A path as messages write it: whatever is no UTF-8, or not printable, is escaped."""
+    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isprintable() else ascii(text)[1:-1]
 
-    A link whose target is gone is among them, so that it is counted as missing.
+
+@dataclass(frozen=True)
+class Found:
+    """An entry of a dataset's folder.
+
+    Attributes:
+        path: relative to the folder that was listed.
+        folder: it is a folder, with a name like that of a clip.
+        reason: why it cannot be a clip; None for a file.
+        message: likewise, for a person.
+    """
+
+    path: PurePosixPath
+    folder: bool = False
+    reason: Reason | None = None
+    message: str = ""
+
+
+def found_below(root: Path, name: str, *, outside_links: bool = False) -> list[Found]:
+    """Everything below ``<root>/<name>`` that is, or is named like, a file; sorted by path.
+
+    Folders are walked; those whose name is like that of a clip are among the result, and so are
+    links whose target is gone, pipes and other special files: nothing is passed over in silence.
+    Hidden files and folders alone are left out. Links to folders are not followed.
+
+    Args:
+        root: the dataset's folder.
+        name: folder in it.
+        outside_links: accept links to files outside of ``root``.
 
     Raises:
         LayoutError: there is no such folder.
     """
-    if not folder.is_dir():
-        raise LayoutError(f"{folder} is not a folder; is the dataset there, and its layout right?")
-    found = (
-        PurePosixPath(path.relative_to(folder).as_posix())
-        for path in folder.rglob("*")
-        if path.is_file() or path.is_symlink()
-    )
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.parts))
+    if not (root / name).is_dir():
+        raise LayoutError(
+            f"{root / name} is not a folder; is the dataset there, and its layout right?"
+        )
+    home = None if outside_links else root.resolve()
+    found = _walk(root / name, PurePosixPath(), name, home)
+    return sorted(found, key=lambda entry: entry.path)
+
+
+def _walk(folder: Path, below: PurePosixPath, name: str, home: Path | None) -> Iterator[Found]:
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+    except PermissionError:
+        message = f"{name}/{shown(below)} is a folder that may not be listed by this user"
+        yield Found(below, reason=Reason.UNREADABLE, message=message)
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = below / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if len(path.parts) > _MAX_DEPTH:
+                message = f"{name}/{shown(path)} lies more than {_MAX_DEPTH} folders deep"
+                yield Found(path, reason=Reason.NOT_A_FILE, message=message)
+                continue
+            yield from _walk(folder / entry.name, path, name, home)
+            if path.suffix.lower() not in _CLIP_SUFFIXES:
+                continue
+            yield Found(path, True, Reason.NOT_A_FILE, f"{name}/{shown(path)} is a folder")
+            continue
+        yield _judge(entry, path, name, home)
+
+
+def _judge(entry: os.DirEntry[str], path: PurePosixPath, name: str, home: Path | None) -> Found:
+    """Whether an entry that is no folder can be a clip."""
+    text = f"{name}/{shown(path)}"
+    if shown(path) != str(path) and not _is_utf8(path):
+        return Found(path, False, Reason.BAD_NAME, f"the name {text} is not UTF-8; rename it")
+    if entry.is_symlink():
+        reason, message = _judge_target(Path(entry.path), text, home)
+        return Found(path, False, reason, message)
+    if entry.is_file(follow_symlinks=False):
+        return Found(path)
+    return Found(path, False, Reason.NOT_A_FILE, f"{text} is a pipe, socket or device")
+
+
+def _is_utf8(path: PurePosixPath) -> bool:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _judge_target(link: Path, text: str, home: Path | None) -> tuple[Reason | None, str]:
+    try:
+        target = link.resolve(strict=True)
+        mode = target.stat().st_mode
+    except PermissionError:
+        return Reason.UNREADABLE, f"the target of the link {text} may not be read by this user"
+    except (FileNotFoundError, NotADirectoryError, RuntimeError):
+        return Reason.MISSING_FILE, f"{text} is a link whose target is gone, or a circle of links"
+    if home is not None and not target.is_relative_to(home):
+        return Reason.OUTSIDE_LINK, (
+            f"{text} is a link that leads out of the dataset's folder; copy the file, or set "
+            "outside_links of the dataset"
+        )
+    if not stat.S_ISREG(mode):
+        return Reason.NOT_A_FILE, f"{text} is a link to a folder or to what is no file"
+    return None, ""
 
 
 def listing(dataset: str, clips: Iterable[SourceClip], bad: Sequence[BadFile]) -> Listing:
@@ -115,7 +212,8 @@ def listing(dataset: str, clips: Iterable[SourceClip], bad: Sequence[BadFile]) -
                     bad_file_id(dataset, PurePosixPath(clip.path)),
                     clip.path,
                     Reason.DUPLICATE_ID,
-                    f"{clip.path} has the clip id {clip.clip_id} of {first.path}; rename one",
+                    f"{shown(clip.path)} has the clip id {clip.clip_id} of {shown(first.path)}; "
+                    "rename one",
                 )
             )
     return Listing(tuple(kept.values()), tuple(sorted(refused, key=lambda file: file.clip_id)))

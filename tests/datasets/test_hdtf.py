@@ -42,3 +42,24 @@ def test_an_ill_formed_list_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "RD_annotion_time.txt").write_text("Radio1.mp4 00:10-00:20\nRadio2.mp4\n")
     with pytest.raises(LayoutError, match=r"RD_annotion_time\.txt:2"):
         read(tmp_path, "hdtf")
+
+
+def test_words_that_are_no_text_cost_their_clip_alone(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "transcripts" / "WRA_JohnDoe0_000.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "transcripts" / "WRA_JohnDoe1_000.txt").write_bytes(b"a " * 500_001)
+    found = read(tmp_path, "hdtf")
+    assert [clip.clip_id for clip in found.clips] == ["hdtf-rd_radio1_000"]
+    words = [bad for bad in found.bad if bad.reason is Reason.BAD_TRANSCRIPT]
+    assert [bad.path for bad in words] == [
+        "videos/WRA_JohnDoe0_000.mp4",
+        "videos/WRA_JohnDoe1_000.mp4",
+    ]
+    assert "transcripts/WRA_JohnDoe0_000.txt is not UTF-8" in words[0].message
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "RD_annotion_time.txt").write_bytes(b"Radio\xe9.mp4 00:10-00:20\n")
+    with pytest.raises(LayoutError, match=r"RD_annotion_time\.txt is not UTF-8"):
+        read(tmp_path, "hdtf")

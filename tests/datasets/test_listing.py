@@ -1,3 +1,4 @@
+import os
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -10,8 +11,9 @@ from dimitra.datasets.listing import (
     SourceClip,
     bad_file_id,
     clip_id_of,
-    files_below,
+    found_below,
     listing,
+    shown,
 )
 
 
@@ -47,6 +49,57 @@ def test_hidden_files_are_left_out_and_a_missing_folder_is_named(tmp_path: Path)
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "a.mp4").touch()
     (tmp_path / "b.mp4").touch()
-    assert files_below(tmp_path) == [PurePosixPath("b.mp4")]
+    assert [found.path for found in found_below(tmp_path.parent, tmp_path.name)] == [
+        PurePosixPath("b.mp4")
+    ]
     with pytest.raises(LayoutError, match="nowhere is not a folder"):
-        files_below(tmp_path / "nowhere")
+        found_below(tmp_path, "nowhere")
+
+
+def test_whatever_cannot_be_a_clip_is_found_with_its_reason(tmp_path: Path) -> None:
+    root, videos = tmp_path / "set", tmp_path / "set" / "videos"
+    (videos / "folder.mp4").mkdir(parents=True)
+    (videos / "plain").mkdir()
+    (videos / "folder.mp4" / "inner.mp4").touch()
+    (videos / "good.mp4").touch()
+    (tmp_path / "outside.mp4").touch()
+    os.mkfifo(videos / "pipe.mp4")
+    Path(os.fsdecode(os.fsencode(videos) + b"/caf\xe9.mp4")).touch()
+    links = {
+        "inside": "good.mp4",
+        "outside": "../../outside.mp4",
+        "gone": "nowhere.mp4",
+        "circle": "circle.mp4",
+        "to_folder": "plain",
+    }
+    for name, target in links.items():
+        (videos / f"{name}.mp4").symlink_to(target)
+    found = {shown(entry.path): entry for entry in found_below(root, "videos")}
+    assert {name: entry.reason for name, entry in found.items()} == {
+        "caf\\udce9.mp4": Reason.BAD_NAME,
+        "circle.mp4": Reason.MISSING_FILE,
+        "folder.mp4": Reason.NOT_A_FILE,
+        "folder.mp4/inner.mp4": None,
+        "gone.mp4": Reason.MISSING_FILE,
+        "good.mp4": None,
+        "inside.mp4": None,
+        "outside.mp4": Reason.OUTSIDE_LINK,
+        "pipe.mp4": Reason.NOT_A_FILE,
+        "to_folder.mp4": Reason.NOT_A_FILE,
+    }
+    assert all(entry.message.isprintable() for entry in found.values())
+    assert all(
+        ("videos/" in entry.message) == (entry.reason is not None) for entry in found.values()
+    )
+    allowed = {entry.path.name: entry for entry in found_below(root, "videos", outside_links=True)}
+    assert allowed["outside.mp4"].reason is None
+
+
+def test_a_chain_of_folders_without_end_is_cut(tmp_path: Path) -> None:
+    folder = tmp_path
+    for _ in range(80):
+        folder /= "d"
+    folder.mkdir(parents=True)
+    (folder / "deep.mp4").touch()
+    (found,) = found_below(tmp_path, "d")
+    assert found.reason is Reason.NOT_A_FILE
