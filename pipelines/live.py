@@ -145,7 +145,7 @@ class LiveView:
     ) -> None:
         self._figures = Figures(stage, clips_in, 0, 0, shards, 0, 0, 0, 0, 0, 0.0, 0.0, None)
         self._dashboard = dashboard
-        self._cached = (0, 0, 0)
+        self._clips_cached = 0
         self._mlflow = mlflow and os.environ.get("DIMITRA_MLFLOW", "1") != "0"
         self._record: StageRecord | None = None
         self._file = LiveFile(folder, stage)
@@ -159,21 +159,11 @@ class LiveView:
         """The figures as last shown."""
         return self._figures
 
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the stage began."""
-        return time.monotonic() - self._began_s
-
-    @property
-    def dashboard(self) -> str | None:
-        """Address of Ray's dashboard; shown when it becomes known."""
-        return self._dashboard
-
-    @dashboard.setter
-    def dashboard(self, address: str | None) -> None:
-        if address is not None and address != self._dashboard:
-            self._bar.announce(self._figures.stage, address)
-        self._dashboard = address
+    def link(self, dashboard: str | None) -> None:
+        """Tell the address of Ray's dashboard once it is known; None where there is none."""
+        if dashboard is not None and dashboard != self._dashboard:
+            self._bar.announce(self._figures.stage, dashboard)
+        self._dashboard = dashboard
 
     def __enter__(self) -> Self:
         self._began_s = time.monotonic()
@@ -184,22 +174,15 @@ class LiveView:
         self._bar.begin(self._figures.stage, self._figures.clips_in)
         return self
 
-    def restored(self, clips: int, shards: int, quarantined: int = 0) -> None:
+    def restored(self, clips: int, shards: int) -> None:
         """Tell how much came from the work cache: it counts as done, not towards the rate.
 
         Args:
             clips: clips of those shards, their quarantined ones among them.
             shards: shards.
-            quarantined: clips of those shards that are in quarantine.
         """
-        self._cached = (clips, quarantined, shards)
-        self._figures = replace(
-            self._figures,
-            done=clips,
-            quarantined=quarantined,
-            shards_done=shards,
-            shards_cached=shards,
-        )
+        self._clips_cached = clips
+        self._figures = replace(self._figures, done=clips, shards_done=shards, shards_cached=shards)
 
     def update(
         self, done: int, quarantined: int, shards_done: int, workers: int, nodes: int, deaths: int
@@ -207,29 +190,27 @@ class LiveView:
         """Show new figures; cheap enough to be called four times a second.
 
         Args:
-            done: clips that this run finished; what ``restored`` told of comes on top.
+            done: finished clips of the whole stage, those from the cache among them.
             quarantined: of those, how many went to quarantine.
-            shards_done: shards that this run finished.
+            shards_done: finished shards of the whole stage, those from the cache among them.
             workers: actors at work.
             nodes: machines that they are on.
             deaths: workers that died so far.
         """
         now_s = time.monotonic()
-        self._rate.add(now_s, done)
+        self._rate.add(now_s, done - self._clips_cached)
         rate = self._rate.clips_per_s
-        clips, bad, shards = self._cached
-        left = self._figures.clips_in - clips - done
         self._figures = replace(
             self._figures,
-            done=clips + done,
-            quarantined=bad + quarantined,
-            shards_done=shards + shards_done,
+            done=done,
+            quarantined=quarantined,
+            shards_done=shards_done,
             workers=workers,
             nodes=nodes,
             deaths=deaths,
             elapsed_s=now_s - self._began_s,
             clips_per_s=rate,
-            left_s=left / rate if rate > 0 else None,
+            left_s=(self._figures.clips_in - done) / rate if rate > 0 else None,
         )
         if self._mlflow and self._record is None:
             self._mlflow = False  # one attempt
@@ -250,7 +231,9 @@ class LiveView:
         """
         self._bar.end()
         left_s = 0.0 if state == "finished" else None
-        self._figures = replace(self._figures, elapsed_s=self.elapsed_s, left_s=left_s)
+        self._figures = replace(
+            self._figures, elapsed_s=time.monotonic() - self._began_s, left_s=left_s
+        )
         self._file.write(self._figures, state, dashboard=self._dashboard, error=error)
         if self._record is not None:
             self._record.log(self._figures)
