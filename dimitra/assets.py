@@ -171,6 +171,21 @@ def _place(asset: Asset) -> Path:
     return store() / asset.name / version / asset.file_name
 
 
+def place(name: str, part: str = "") -> Path:
+    """Where an asset, or a file of a folder asset, lies once it is here.
+
+    Args:
+        name: of the asset.
+        part: path inside a folder asset.
+
+    Raises:
+        AssetError: no such asset, or a path that leaves its folder.
+    """
+    if part and not _is_safe(part):
+        raise AssetError(f"asset {name!r}: {part!r} leaves its folder")
+    return _place(get_asset(name)) / part
+
+
 def asset_path(name: str) -> Path:
     """Where an asset lies in the store.
 

@@ -2,8 +2,9 @@
 
 A shard is a plain tar of members ``<clip_id>.<part>`` (``<clip_id>.motion.npz``), sorted by clip
 and part, with fixed headers: the same members give the same bytes. Beside ``NNNNN.tar`` stands
-the sidecar ``NNNNN.json`` with the shard's sha256, size and clip count; it is written
-last, so a shard without a sidecar does not exist.
+the sidecar ``NNNNN.json`` with the shard's sha256, size and clip ids; it is written last, so a
+shard without a sidecar does not exist. A sidecar may stand alone: then the shard's bytes are kept
+elsewhere, under their sha256.
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ class Sidecar:
         sha256: of the tar's bytes.
         size_bytes: of the tar.
         clips: number of clips in it.
+        clip_ids: the clips, sorted.
     """
 
     shard: str
     sha256: str
     size_bytes: int
     clips: int
+    clip_ids: tuple[str, ...]
 
 
 def sha256_file(path: Path) -> str:
@@ -101,21 +104,99 @@ def read_npz(data: bytes) -> dict[str, NDArray[Any]]:
         return {name: archive[name] for name in archive.files}
 
 
-def _tar_bytes_to(file: Any, samples: Mapping[str, Members]) -> None:
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for clip_id in sorted(samples):
-            check_clip_id(clip_id)
-            for part in sorted(samples[clip_id]):
-                info = tarfile.TarInfo(f"{clip_id}.{part}")
-                data = samples[clip_id][part]
-                info.size = len(data)
-                info.mode = 0o644
-                archive.addfile(info, io.BytesIO(data))
+class ShardWriter:
+    """Writes one shard clip by clip, so that no more than one clip is in memory.
+
+    The bytes go to a temporary name; ``finish`` makes the shard and then its sidecar appear.
+    A writer that is not finished leaves nothing behind once ``abandon`` is called, as the
+    ``with`` statement does.
+
+    Args:
+        path: the ``.tar`` to write.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        self._path = path
+        self._temporary = Path(temporary)
+        self._file = os.fdopen(descriptor, "w+b")
+        self._archive = tarfile.open(  # noqa: SIM115 - closed by finish or abandon
+            fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT
+        )
+        self._clip_ids: list[str] = []
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.abandon()
+
+    def add(self, clip_id: str, parts: Members) -> None:
+        """Append a clip.
+
+        Raises:
+            ValueError: the id is malformed, or does not come after the one before.
+            OSError: the disk is full.
+        """
+        check_clip_id(clip_id)
+        if self._clip_ids and clip_id <= self._clip_ids[-1]:
+            raise ValueError(f"clip {clip_id} comes after {self._clip_ids[-1]}: not sorted")
+        for part in sorted(parts):
+            info = tarfile.TarInfo(f"{clip_id}.{part}")
+            info.size = len(parts[part])
+            info.mode = 0o644
+            self._archive.addfile(info, io.BytesIO(parts[part]))
+        self._clip_ids.append(clip_id)
+
+    def finish(self) -> Sidecar:
+        """Close the shard, give it its name, and write its sidecar.
+
+        Raises:
+            OSError: the disk is full; nothing half-written stays.
+        """
+        self._archive.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        sidecar = Sidecar(
+            shard=self._path.name,
+            sha256=sha256_file(self._temporary),
+            size_bytes=self._temporary.stat().st_size,
+            clips=len(self._clip_ids),
+            clip_ids=tuple(self._clip_ids),
+        )
+        self._temporary.chmod(0o644)
+        self._temporary.replace(self._path)
+        write_sidecar(self._path, sidecar)
+        return sidecar
+
+    def abandon(self) -> None:
+        """Remove what was written, unless it is finished."""
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
 
 
 def sidecar_path(shard: Path) -> Path:
     """``data/crops/00003.tar`` -> ``data/crops/00003.json``."""
     return shard.with_suffix(".json")
+
+
+def write_sidecar(shard: Path, sidecar: Sidecar) -> None:
+    """Write the sidecar of a shard, atomically."""
+    write_atomic(sidecar_path(shard), json_bytes(asdict(sidecar)))
+
+
+def sidecar_of(values: Mapping[str, Any]) -> Sidecar:
+    """A sidecar from its JSON form.
+
+    Raises:
+        TypeError: the fields are not a sidecar's.
+    """
+    return Sidecar(**{**values, "clip_ids": tuple(values["clip_ids"])})
 
 
 def write_shard(path: Path, samples: Mapping[str, Members]) -> Sidecar:
@@ -129,26 +210,10 @@ def write_shard(path: Path, samples: Mapping[str, Members]) -> Sidecar:
         ValueError: a clip id is malformed.
         OSError: the disk is full, or the folder cannot be written; nothing half-written stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            _tar_bytes_to(file, samples)
-            file.flush()
-            os.fsync(file.fileno())
-        sidecar = Sidecar(
-            shard=path.name,
-            sha256=sha256_file(Path(temporary)),
-            size_bytes=Path(temporary).stat().st_size,
-            clips=len(samples),
-        )
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    write_atomic(sidecar_path(path), json_bytes(asdict(sidecar)))
-    return sidecar
+    with ShardWriter(path) as writer:
+        for clip_id in sorted(samples):
+            writer.add(clip_id, samples[clip_id])
+        return writer.finish()
 
 
 def read_sidecar(shard: Path) -> Sidecar:
@@ -157,7 +222,7 @@ def read_sidecar(shard: Path) -> Sidecar:
     Raises:
         FileNotFoundError: the shard was never finished.
     """
-    return Sidecar(**json.loads(sidecar_path(shard).read_text()))
+    return sidecar_of(json.loads(sidecar_path(shard).read_text()))
 
 
 def iterate_shard(path: Path) -> Iterator[tuple[str, Members]]:
@@ -192,3 +257,16 @@ def read_shard(path: Path) -> dict[str, Members]:
 def list_shards(folder: Path) -> list[Path]:
     """Finished shards of a folder (those with a sidecar), sorted by name."""
     return sorted(path for path in folder.glob("*.tar") if sidecar_path(path).exists())
+
+
+def list_sidecars(folder: Path) -> dict[Path, Sidecar]:
+    """Every finished shard that a folder tells of, sorted by name: its path to its sidecar.
+
+    The shard itself may lie elsewhere; other JSON files are passed over.
+    """
+    found: dict[Path, Sidecar] = {}
+    for path in sorted(folder.glob("*.json")):
+        values = json.loads(path.read_text())
+        if isinstance(values, dict) and values.get("shard") == f"{path.stem}.tar":
+            found[path.with_suffix(".tar")] = sidecar_of(values)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
 import sys
@@ -23,7 +24,8 @@ from pipelines.jobs import Unit, read_manifest, units_of
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import load
 from pipelines.progress import console, progress_bar
-from pipelines.workers import join
+from pipelines.units import join
+from pipelines.work_cache import WorkCache, local_shard
 
 CROPS = Path("data/crops")
 TRANSCRIPTS = Path("data/transcripts")
@@ -53,11 +55,11 @@ def choose(clips: Sequence[Clip], max_hours: float) -> frozenset[str]:
 
 
 def utterances(
-    units: Sequence[Unit], wanted: frozenset[str], lexicon: Lexicon
+    units: Sequence[Unit], wanted: frozenset[str], lexicon: Lexicon, cache: WorkCache
 ) -> Iterator[Utterance]:
     """Features and pronunciations of the wanted clips, shard by shard."""
     for unit in units:
-        for clip, parts in join(unit):
+        for clip, parts in join(unit, functools.partial(local_shard, cache=cache)):
             if clip.clip_id in wanted:
                 samples, _ = decode_flac(parts["flac"])
                 spoken = spoken_words(Transcript.from_bytes(parts["transcript.json"]).text)
@@ -96,7 +98,7 @@ def main() -> None:
     wanted = choose(clips, section.max_hours)
     with progress_bar("align_train", len(wanted)) as bar:
         items: list[Utterance] = []
-        for item in utterances(units, wanted, english()):
+        for item in utterances(units, wanted, english(), WorkCache.of(params.storage.root)):
             items.append(item)
             bar.update(len(items), 0)
     items.sort(key=lambda item: item.clip_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from dimitra.metrics.landmarks_distance import LANDMARKS, LandmarkTrack, landmar
 from dimitra.metrics.records import CLIP_TABLE_SCHEMA, ClipRecord, clip_rows, tabulate
 from dimitra.metrics.summary import ClipValue
 from dimitra.morphable.coefficients import MOUTH
-from dimitra.shards import Members, iterate_shard, json_bytes, list_shards, read_npz, write_atomic
+from dimitra.shards import Members, iterate_shard, json_bytes, read_npz, write_atomic
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
 from pipelines.quarantine import write_table
+from pipelines.work_cache import WorkCache, local_shards
 
 CROPS = Path("data/crops")
 MOTION = Path("data/motion")
@@ -230,15 +231,15 @@ def make_worker(params: dict[str, Any]) -> Worker:
     return work
 
 
-def read_records(folder: Path, datasets: Iterable[str]) -> dict[str, list[ClipRecord]]:
-    """Records of every finished shard: dataset to its clips, sorted by clip id.
+def read_records(shards: Sequence[Path], datasets: Iterable[str]) -> dict[str, list[ClipRecord]]:
+    """Records of finished shards: dataset to its clips, sorted by clip id.
 
     Args:
-        folder: ``data/evaluation``.
+        shards: of ``data/evaluation``.
         datasets: those of the run; one without a test clip gets an empty list.
     """
     found: dict[str, list[ClipRecord]] = {dataset: [] for dataset in datasets}
-    for shard in list_shards(folder):
+    for shard in shards:
         for _, parts in iterate_shard(shard):
             record = ClipRecord.from_json(json.loads(parts["metrics.json"]))
             found[record.dataset].append(record)
@@ -284,8 +285,10 @@ def main() -> None:
             packages=("dlib-bin", "numpy", "av"),
         ),
         params.ray,
+        params.storage,
     )
-    write_metrics(read_records(OUTPUT, params.datasets.sets), METRIC_FILES)
+    shards = local_shards(OUTPUT, WorkCache.of(params.storage.root))
+    write_metrics(read_records(shards, params.datasets.sets), METRIC_FILES)
 
 
 def tested_clips() -> list[Clip]:

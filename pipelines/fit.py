@@ -178,6 +178,7 @@ def main() -> None:
             ),
         ),
         params.ray,
+        params.storage,
     )
 
 

@@ -19,10 +19,11 @@ from dimitra.cmdt.dataset import ShardCorpus
 from dimitra.cmdt.recursion import SamplingConfig, generate_motion
 from dimitra.diffusion.samplers import spaced_steps
 from dimitra.morphable.coefficients import PARTS
-from dimitra.shards import Members, list_shards, npz_bytes
-from pipelines.jobs import Job, Unit, Worker, clips_in_shard, input_digest, read_manifest, run
+from dimitra.shards import Members, Sidecar, npz_bytes
+from pipelines.jobs import Job, Unit, Worker, read_manifest, run
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import Params, load
+from pipelines.units import sidecars_of
 
 SHARDS = Path("data/shards")
 MODELS = Path("models")
@@ -57,14 +58,14 @@ def make_worker(params: dict[str, Any]) -> Worker:
 def plan(clips: list[Clip]) -> tuple[Unit, ...]:
     """One unit per shard number, over the test shards of every dataset."""
     by_id = {clip.clip_id: clip for clip in clips}
-    shards: dict[str, list[Path]] = defaultdict(list)
-    for path in list_shards(SHARDS):
+    shards: dict[str, dict[Path, Sidecar]] = defaultdict(dict)
+    for path, sidecar in sidecars_of(SHARDS).items():
         if path.name.startswith("test-"):
-            shards[path.stem.rpartition("-")[2]].append(path)
+            shards[path.stem.rpartition("-")[2]][path] = sidecar
     units = []
-    for name, paths in sorted(shards.items()):
-        ids = sorted(clip_id for path in paths for clip_id in clips_in_shard(path))
-        units.append(Unit(name, tuple(by_id[i] for i in ids), (), input_digest(paths)))
+    for name, found in sorted(shards.items()):
+        ids = sorted(clip_id for sidecar in found.values() for clip_id in sidecar.clip_ids)
+        units.append(Unit(name, tuple(by_id[i] for i in ids), (), files=tuple(found)))
     return tuple(units)
 
 
@@ -100,7 +101,7 @@ def main() -> None:
         corpus_inputs=tuple(MODELS / part for part in PARTS),
         packages=("torch",),
     )
-    run(job, params.ray)
+    run(job, params.ray, params.storage)
 
 
 if __name__ == "__main__":

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dimitra.clips import MANIFEST_SCHEMA, Clip, ClipError, Reason, shard_number
+from dimitra.clips import MANIFEST_SCHEMA, Clip, ClipError, shard_number
 from dimitra.datasets import hdtf, voxceleb2
 from dimitra.datasets.listing import LayoutError, Listing, SourceClip
-from dimitra.media.container import MediaLimits, probe
-from dimitra.shards import Members, iterate_shard, json_bytes, list_shards, sidecar_path
+from dimitra.datasets.original import original_files, sha256_of
+from dimitra.media.container import MediaLimits, inspect
+from dimitra.shards import Members, iterate_shard, json_bytes, list_sidecars, sidecar_path
 from pipelines.jobs import Job, Unit, run
 from pipelines.mainguard import guarded
 from pipelines.params import DatasetsParams, Params, load
 from pipelines.quarantine import QuarantineRow, read_quarantine, write_quarantine, write_table
-from pipelines.work_cache import digest_of
+from pipelines.staging import stamp
+from pipelines.work_cache import WorkCache, digest_of, local_shards
 from pipelines.workers import Worker
 
 OUTPUT = Path("data/manifest")
 _DEADLINE_S = 3600.0
-_BLOCK = 1 << 20
-_LAYOUTS: Mapping[str, Callable[[Path, str], Listing]] = {
+_LAYOUTS: Mapping[str, Callable[..., Listing]] = {
     "voxceleb2": voxceleb2.read,
     "hdtf": hdtf.read,
 }
@@ -34,16 +35,6 @@ _LAYOUTS: Mapping[str, Callable[[Path, str], Listing]] = {
 
 def _files(root: Path, path: str, audio_path: str | None) -> list[Path]:
     return [root / name for name in (path, audio_path) if name is not None]
-
-
-def _sha256(files: Sequence[Path]) -> str:
-    """Sha256 of the bytes of the files, one after the other."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def make_worker(params: dict[str, Any]) -> Worker:
@@ -54,17 +45,12 @@ def make_worker(params: dict[str, Any]) -> Worker:
     def work(clip: Clip, parts: Members) -> Members:  # noqa: ARG001 - there are no parts yet
         root = roots[clip.dataset]
         separate = clip.audio_path is not None
-        for path in _files(root, clip.path, clip.audio_path):
-            if not path.is_file():
-                raise ClipError(
-                    Reason.MISSING_FILE, f"{path} is no file; a link whose target is gone?"
-                )
-        info = probe(root / clip.path, limits, audio=not separate)
+        info = inspect(root / clip.path, limits, audio=not separate)
         if clip.audio_path is not None:
-            probe(root / clip.audio_path, limits, video=False)
+            inspect(root / clip.audio_path, limits, video=False)
         row = replace(
             clip,
-            sha256=_sha256(_files(root, clip.path, clip.audio_path)),
+            sha256=sha256_of(original_files(root, clip)),
             duration_s=info.duration_s,
             fps=info.fps,
             width=info.width,
@@ -97,21 +83,14 @@ def _unprobed(dataset: str, clip: SourceClip, shards: int) -> Clip:
 
 
 def _stamp(roots: Mapping[str, Path], clips: Sequence[Clip]) -> str:
-    """Digest of size, inode, modification and change time of the clips' files.
-
-    They stand for the bytes, which have not been read yet, as they do for DVC and git. The change
-    time cannot be set by hand, so an edit that restores the modification time is seen too.
-    """
-    stamps: list[list[str | int]] = []
-    for clip in clips:
-        for path in _files(roots[clip.dataset], clip.path, clip.audio_path):
-            if not path.exists():
-                stamps.append([path.as_posix()])
-                continue
-            status = path.stat()
-            times = (status.st_mtime_ns, status.st_ctime_ns)
-            stamps.append([path.as_posix(), status.st_size, status.st_ino, *times])
-    return digest_of(stamps)
+    """Digest of the stamps of the clips' files, which have not been read yet."""
+    return digest_of(
+        [
+            stamp(path)
+            for clip in clips
+            for path in _files(roots[clip.dataset], clip.path, clip.audio_path)
+        ]
+    )
 
 
 def list_datasets(
@@ -126,7 +105,7 @@ def list_datasets(
     by_shard: dict[int, list[Clip]] = defaultdict(list)
     refused = []
     for name, entry in sorted(datasets.sets.items()):
-        listing = _LAYOUTS[entry.layout](roots[name], name)
+        listing = _LAYOUTS[entry.layout](roots[name], name, outside_links=entry.outside_links)
         for source in listing.clips:
             clip = _unprobed(name, source, shards)
             by_shard[clip.shard].append(clip)
@@ -141,13 +120,14 @@ def list_datasets(
     return tuple(units), tuple(refused)
 
 
-def _gather(output: Path) -> list[Clip]:
+def _gather(output: Path, cache: WorkCache) -> list[Clip]:
     """Take the manifest rows out of the job's shards, which are then removed."""
     clips = []
-    for path in list_shards(output):
+    for path in local_shards(output, cache):
         for _, parts in iterate_shard(path):
             clips.append(Clip(**json.loads(parts["clip.json"])))
-        path.unlink()
+    for path in list_sidecars(output):
+        path.unlink(missing_ok=True)
         sidecar_path(path).unlink()
     return sorted(clips, key=lambda clip: clip.clip_id)
 
@@ -159,8 +139,9 @@ def _hash_quarantined(output: Path, units: Sequence[Unit], roots: Mapping[str, P
     for row in read_quarantine(output):
         clip = clips.get(row.clip_id)
         digest = None
-        if clip is not None and row.reason != Reason.MISSING_FILE:
-            digest = _sha256(_files(roots[clip.dataset], clip.path, clip.audio_path))
+        if clip is not None:
+            with suppress(ClipError):  # no file, or none that may be read
+                digest = sha256_of(original_files(roots[clip.dataset], clip))
         rows.append(replace(row, input_sha256=digest))
     write_quarantine(output, rows)
 
@@ -188,10 +169,12 @@ def ingest(params: Params, output: Path = OUTPUT) -> None:
             deadline_s=_DEADLINE_S,
             refused=refused,
             packages=("av",),
+            media={name: root.as_posix() for name, root in roots.items()},
         ),
         params.ray,
+        params.storage,
     )
-    clips = _gather(output)
+    clips = _gather(output, WorkCache.of(params.storage.root))
     write_table(output / "clips.parquet", (asdict(clip) for clip in clips), MANIFEST_SCHEMA)
     _hash_quarantined(output, units, roots)
 

@@ -2,7 +2,7 @@
 
 A stage says which shards it makes (``Unit``), of which input shards, with which function from a
 clip to its parts (``Job``); ``run`` does the rest: the work cache, quarantine, deadlines, workers
-that die, the balance, the budget. See docs/runtime.md.
+and nodes that die, the storage, the balance, the budget. See docs/runtime.md.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tarfile
-import time
-from collections import defaultdict, deque
+import tempfile
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,43 @@ import pyarrow.parquet as pq
 
 from dimitra.assets import asset_path, asset_sha256
 from dimitra.clips import MANIFEST_SCHEMA, Clip
-from dimitra.shards import list_shards, read_sidecar, sha256_file
+from dimitra.shards import list_sidecars, read_sidecar, sidecar_path, write_sidecar
 from pipelines.checkout import cache_folder
 from pipelines.closure import code_digest
 from pipelines.errors import JobError
-from pipelines.params import RayParams
-from pipelines.pool import Job, Pool
-from pipelines.progress import console, progress_bar
+from pipelines.job import Job, Resources
+from pipelines.live import LiveView
+from pipelines.params import RayParams, StorageParams
+from pipelines.pool import Pool, State, Task
+from pipelines.progress import console
 from pipelines.quarantine import Balance, describe, settle
-from pipelines.work_cache import Finished, WorkCache, digest_path, package_version, work_key
-from pipelines.workers import Record, Unit, Worker
+from pipelines.staging import Staging, copy_code
+from pipelines.storage import DamagedError
+from pipelines.units import Unit, units_of
+from pipelines.work_cache import (
+    Finished,
+    WorkCache,
+    digest_path,
+    package_version,
+    partial,
+    publish,
+    work_key,
+)
+from pipelines.workers import BatchWorker, Worker
+from pipelines.workspace import Delivery, NodeWorkspace, Parcel, SharedWorkspace, Workspace
 
-__all__ = ["Balance", "Job", "JobError", "Unit", "Worker", "read_manifest", "run", "units_of"]
+__all__ = [
+    "Balance",
+    "BatchWorker",
+    "Job",
+    "JobError",
+    "Resources",
+    "Unit",
+    "Worker",
+    "read_manifest",
+    "run",
+    "units_of",
+]
 
 _MANIFEST = Path("data/manifest/clips.parquet")
 
@@ -51,53 +76,13 @@ def read_manifest(path: Path = _MANIFEST) -> list[Clip]:
     return sorted((Clip(**row) for row in rows), key=lambda clip: clip.clip_id)
 
 
-def clips_in_shard(path: Path) -> set[str]:
-    """Ids of the clips in a finished shard; reads its headers only."""
-    with tarfile.open(path, mode="r:") as archive:
-        return {info.name.partition(".")[0] for info in archive}
-
-
-def units_of(clips: Sequence[Clip], reads: Sequence[Path]) -> tuple[Unit, ...]:
-    """One unit per shard number, with the clips that every read folder holds.
-
-    Args:
-        clips: of the manifest.
-        reads: folders of earlier stages (``data/crops``).
-
-    Raises:
-        JobError: an earlier stage has not finished.
-    """
-    for folder in reads:
-        if not (folder / "balance.json").exists():
-            raise JobError(
-                f"{folder} has no balance.json: the stage that makes it has not finished"
-            )
-    shards: dict[str, list[Path]] = defaultdict(list)
-    for folder in reads:
-        for path in list_shards(folder):
-            shards[path.stem].append(path)
-    by_name: dict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
-        by_name[f"{clip.shard:05d}"].append(clip)
-    units = []
-    for name in sorted(by_name):
-        paths = tuple(shards[name])
-        if len(paths) < len(reads):
-            continue
-        present = [clips_in_shard(path) for path in paths]
-        kept = [c for c in by_name[name] if all(c.clip_id in ids for ids in present)]
-        if kept:
-            units.append(Unit(name, tuple(sorted(kept, key=lambda clip: clip.clip_id)), paths))
-    return tuple(units)
-
-
 def keys_of(job: Job) -> dict[str, str]:
     """Work key of every unit, by name.
 
     Two runs share a key only where they would make the same bytes: it covers the input shards,
     the manifest rows, the parameters, the code, weights, corpus-wide inputs, package versions
-    and the seed. Workers, deadline and budget are left out: they decide whether bytes come out,
-    not which.
+    and the seed. Workers, resources, deadline and budget are left out: they decide whether bytes
+    come out, not which.
     """
     shared = {
         "stage": job.stage,
@@ -109,14 +94,16 @@ def keys_of(job: Job) -> dict[str, str]:
         "corpus_inputs": [[path.as_posix(), digest_path(path)] for path in job.corpus_inputs],
         "packages": {name: package_version(name) for name in job.packages},
     }
+    common = work_key(shared)
     return {
         unit.name: work_key(
             {
-                **shared,
+                "job": common,
                 "unit": unit.name,
                 "digest": unit.digest,
                 "clips": [asdict(clip) for clip in unit.clips],
                 "reads": [[p.parent.as_posix(), read_sidecar(p).sha256] for p in unit.reads],
+                "files": [[p.as_posix(), read_sidecar(p).sha256] for p in unit.files],
             }
         )
         for unit in job.units
@@ -126,55 +113,180 @@ def keys_of(job: Job) -> dict[str, str]:
 def _clear(output: Path) -> None:
     """Remove what an earlier run of the stage left in its folder."""
     output.mkdir(parents=True, exist_ok=True)
+    stale = {sidecar_path(path) for path in list_sidecars(output)}
     for path in output.iterdir():
-        stale = path.suffix == ".tar" or path.with_suffix(".tar").exists()
-        if stale or path.name in {"quarantine.parquet", "balance.json"} or path.name[0] == ".":
+        if (
+            path in stale
+            or path.suffix == ".tar"
+            or path.name in {"quarantine.parquet", "balance.json"}
+            or path.name[0] == "."
+        ):
             path.unlink()
 
 
-def _compute(
-    job: Job,
-    keys: Mapping[str, str],
-    todo: Sequence[Unit],
-    finished: dict[str, Finished],
-    cache: WorkCache,
-    ray_params: RayParams,
-) -> None:
-    """Make the shards that the cache does not hold, and add them to ``finished``."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
+class _Run:
+    """One execution of a job."""
 
-    workers = min(ray_params.workers, len(todo))
-    address = ray_params.address or os.environ.get("RAY_ADDRESS") or "local"
-    local: dict[str, Any] = {
-        "num_cpus": ray_params.workers,
-        "include_dashboard": False,
-        "object_store_memory": ray_params.object_store_mb * 1_000_000,
-    }
-    partial = cache.partial()
-    ray.init(
-        address=address,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        **(local if address == "local" else {}),
-    )
-    try:
-        with progress_bar(job.stage, sum(len(unit.clips) for unit in job.units)) as bar:
-            record = ray.remote(Record).options(num_cpus=0).remote()
-            longest_first = sorted(
-                todo, key=lambda u: (-sum(c.duration_s for c in u.clips), u.name)
+    def __init__(self, job: Job, ray_params: RayParams, storage: StorageParams) -> None:
+        self._job = job
+        self._ray = ray_params
+        self._cache = WorkCache.of(storage.root)
+        self._shared = self._cache.storage.is_local
+        self._media = storage.media
+        self.finished: dict[str, Finished] = {}
+
+    def _publish(self, name: str, finished: Finished) -> None:
+        """Put a finished unit into the stage's folder: the shard too where paths are shared."""
+        if self._shared:
+            publish(self._cache, finished, name, self._job.output)
+        else:
+            write_sidecar(self._job.output / f"{name}.tar", finished.sidecar)
+
+    def restore(self, keys: Mapping[str, str]) -> None:
+        """Take from the work cache what it holds; damaged shards are made again."""
+
+        def one(name: str) -> Finished | None:
+            found = self._cache.find(keys[name])
+            if found is None:
+                return None
+            try:
+                self._publish(name, found)
+            except (DamagedError, FileNotFoundError):
+                self._cache.drop(keys[name])
+                return None
+            return found
+
+        threads = min(8, self._ray.workers) if self._shared else 16
+        with ThreadPoolExecutor(threads) as pool:
+            for name, found in zip(keys, pool.map(one, keys), strict=True):
+                if found is not None:
+                    self.finished[name] = found
+
+    def _collected(self, unit: Unit, finished: Finished, tracebacks: Mapping[str, str]) -> None:
+        if not self._shared:
+            self._publish(unit.name, finished)
+        folder = cache_folder() / "tracebacks" / self._job.stage
+        for clip_id, text in tracebacks.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{clip_id}.txt").write_text(text)
+        self.finished[unit.name] = finished
+
+    def _connect(self, stack: ExitStack, resources: Resources, workers: int) -> str | None:
+        """Start or join Ray; returns the address of its dashboard."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        address = self._ray.address or os.environ.get("RAY_ADDRESS") or "local"
+        options: dict[str, Any] = {}
+        if address == "local":
+            options = {
+                "num_cpus": max(1, round(workers * resources.cpus)),
+                "include_dashboard": self._ray.dashboard,
+                "dashboard_host": "127.0.0.1",
+                "object_store_memory": self._ray.object_store_mb * 1_000_000,
+            }
+        if not self._shared:
+            code = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dimitra-code-")))
+            copy_code([self._job.worker.partition(":")[0]], code)
+            options["runtime_env"] = {"working_dir": str(code)}
+        context = ray.init(
+            address=address, log_to_driver=False, logging_level=logging.ERROR, **options
+        )
+        stack.callback(ray.shutdown)
+        if address == "local":
+            offered: Any = ray.cluster_resources
+            _check_room(self._job.stage, resources, offered())
+        url = context.dashboard_url
+        return f"http://{url}" if url else None
+
+    def _setting(self, stack: ExitStack, staging: Staging) -> tuple[Workspace, Parcel, Path | None]:
+        """Where workers find their files, what they fetch first, where they write."""
+        job = self._job
+        if self._shared:
+            scratch = partial(Path(self._cache.storage.root))
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            return SharedWorkspace(Path.cwd(), scratch), Parcel(), job.output.resolve()
+        parcel = staging.parcel((*job.corpus_inputs, *job.carried), job.assets)
+        workspace = NodeWorkspace(self._cache.storage, staging.media_storage, job.media)
+        return workspace, parcel, None
+
+    def compute(self, keys: Mapping[str, str], todo: Sequence[Unit], view: LiveView) -> None:
+        """Make the shards that the cache does not hold."""
+        job = self._job
+        resources = job.resources.overridden(self._ray.stages.get(job.stage))  # type: ignore[call-overload]
+        workers = min(resources.workers or self._ray.workers, len(todo))
+        staging = Staging(self._cache.storage, job.media, self._media)
+        longest_first = sorted(todo, key=lambda unit: (-unit.duration_s, unit.name))
+        with ExitStack() as stack:
+            workspace, parcel, output = self._setting(stack, staging)
+            view.link(self._connect(stack, resources, workers))
+            pool = Pool(
+                job=job,
+                resources=resources,
+                keys=keys,
+                cache=self._cache,
+                workspace=workspace,
+                output=output,
+                parcel=parcel,
+                packages={name: package_version(name) for name in job.packages},
+                deliver=(lambda _: Delivery()) if self._shared else staging.deliver,
+                collected=self._collected,
+                waiting=deque(Task(unit, resources.batch) for unit in longest_first),
             )
-            pool = Pool(job, keys, cache, partial, bar, record, finished, deque(longest_first))
-            pool.slots = [pool.start() for _ in range(workers)]
-            while any(unit.name not in finished for unit in todo):
-                pool.step()
-    finally:
-        ray.shutdown()
-        shutil.rmtree(partial, ignore_errors=True)
+            before = State(
+                done=sum(len(unit.clips) for unit in job.units if unit.name in self.finished),
+                quarantined=sum(len(done.rows) for done in self.finished.values()),
+                shards_done=len(self.finished),
+            )
+            pool.work(workers, lambda state: _show(view, before, state))
 
 
-def run(job: Job, ray_params: RayParams) -> Balance:
+def _show(view: LiveView, before: State, now: State) -> None:
+    view.update(
+        done=before.done + now.done,
+        quarantined=before.quarantined + now.quarantined,
+        shards_done=before.shards_done + now.shards_done,
+        workers=now.workers,
+        nodes=now.nodes,
+        deaths=now.deaths,
+    )
+
+
+def _check_room(stage: str, resources: Resources, offered: Mapping[str, float]) -> None:
+    """Refuse a demand that this machine can never meet.
+
+    Raises:
+        JobError: naming what is asked and what there is.
+    """
+    for name, amount in resources.demands().items():
+        if offered.get(name, 0.0) < amount:
+            raise JobError(
+                f"{stage}: a worker asks for {name} {amount:g}, this machine offers "
+                f"{offered.get(name, 0.0):g}; change ray.stages.{stage} in params.yaml, or give "
+                "the address of a cluster"
+            )
+
+
+def _check_ids(job: Job, finished: Mapping[str, Finished]) -> None:
+    """Every clip that went in came out, or has a row.
+
+    Raises:
+        JobError: naming clips that were lost, or that nobody asked for.
+    """
+    for unit in job.units:
+        done = finished[unit.name]
+        out = [*done.sidecar.clip_ids, *(row.clip_id for row in done.rows)]
+        expected = [clip.clip_id for clip in unit.clips]
+        if sorted(out) != expected:
+            wrong = sorted(set(out) ^ set(expected))[:5]
+            raise JobError(
+                f"{job.stage}: unit {unit.name} of {len(expected)} clips came back with "
+                f"{len(out)}; for example {', '.join(wrong)}. This is a fault of the stage"
+            )
+
+
+def run(job: Job, ray_params: RayParams, storage: StorageParams | None = None) -> Balance:
     """Make a stage's shards, its quarantine table and its balance.
 
     Finished shards are taken from the work cache where it has them; Ray starts only for the rest.
@@ -182,6 +294,7 @@ def run(job: Job, ray_params: RayParams) -> Balance:
     Args:
         job: the stage's work.
         ray_params: where and with how many workers.
+        storage: where shards are kept; by default the main checkout's work cache.
 
     Returns:
         The balance, which has been checked and written.
@@ -190,40 +303,41 @@ def run(job: Job, ray_params: RayParams) -> Balance:
         MissingAssetError: weights are missing.
         JobError: workers keep dying without a clip to blame, or a stage before has not finished.
         BudgetError: more clips were quarantined than allowed.
+        StorageError: the storage cannot be reached.
         OSError: the disk is full; finished shards are kept and the next run goes on from them.
     """
-    began = time.monotonic()
     for name in job.assets:
         asset_path(name)
     names = [unit.name for unit in job.units]
     if len(set(names)) != len(names):
         raise JobError(f"{job.stage}: two units share a name")
-    keys = keys_of(job)
-    cache = WorkCache(cache_folder())
+    execution = _Run(job, ray_params, storage or StorageParams())
+    finished = execution.finished
+    clips_in = sum(len(unit.clips) for unit in job.units)
     _clear(job.output)
-    with ThreadPoolExecutor(max_workers=min(8, ray_params.workers)) as threads:
-        restored = threads.map(lambda n: cache.restore(keys[n], n, job.output), names)
-        finished = {name: done for name, done in zip(names, restored, strict=True) if done}
-    todo = [unit for unit in job.units if unit.name not in finished]
-    if todo:
-        _compute(job, keys, todo, finished, cache, ray_params)
-    balance = settle(
-        job.output,
-        job.stage,
-        clips_in=sum(len(unit.clips) for unit in job.units) + len(job.refused),
-        clips_out=sum(read_sidecar(path).clips for path in list_shards(job.output)),
-        rows=[*job.refused, *(row for done in finished.values() for row in done.rows)],
-        budget=job.budget,
-    )
-    elapsed = time.monotonic() - began
+    live = cache_folder() / "live"
+    with LiveView(job.stage, clips_in, len(names), live, mlflow=ray_params.mlflow) as view:
+        keys = keys_of(job)
+        execution.restore(keys)
+        cached = [unit for unit in job.units if unit.name in finished]
+        view.restored(sum(len(unit.clips) for unit in cached), len(cached))
+        todo = [unit for unit in job.units if unit.name not in finished]
+        if todo:
+            execution.compute(keys, todo, view)
+        _check_ids(job, finished)
+        rows = [row for done in finished.values() for row in done.rows]
+        balance = settle(
+            job.output,
+            job.stage,
+            clips_in=clips_in + len(job.refused),
+            clips_out=sum(sidecar.clips for sidecar in list_sidecars(job.output).values()),
+            rows=[*job.refused, *rows],
+            budget=job.budget,
+        )
+    elapsed = max(view.figures.elapsed_s, 1e-3)
     console.print(
         f"{describe(balance)}; {elapsed:.1f} s, {balance.clips_in / elapsed:.1f} clips/s, "
-        f"{len(names) - len(todo)} of {len(names)} shards from the cache",
+        f"{len(cached)} of {len(names)} shards from the cache",
         soft_wrap=True,
     )
     return balance
-
-
-def input_digest(paths: Sequence[Path]) -> str:
-    """Sha256 over the names and digests of files, for ``Unit.digest``."""
-    return work_key({path.as_posix(): sha256_file(path) for path in paths})

@@ -28,12 +28,57 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+ShardStage = Literal[
+    "ingest", "crop", "fit", "transcribe", "speech", "shard", "generate", "render", "evaluate"
+]
+"""Stages that are shard jobs."""
+
+
+class StageResources(Section):
+    """What every worker of a stage asks Ray for; what is left out is the stage's own default."""
+
+    cpus: Annotated[float, Field(gt=0.0)] | None = None
+    gpus: Annotated[float, Field(ge=0.0)] | None = None
+    """Fraction of a GPU, or several."""
+    memory_mb: Annotated[int, Field(ge=0)] | None = None
+    """Memory set aside for it, not enforced."""
+    batch: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Clips handed to the worker at once, where it takes several."""
+    workers: Annotated[int, Field(ge=1, le=65536)] | None = None
+
+
 class RayParams(Section):
     """How to run; never enters a stage's key, because the bytes do not depend on it."""
 
     address: str | None = None
-    workers: Annotated[int, Field(ge=1, le=4096)] = 2
+    workers: Annotated[int, Field(ge=1, le=65536)] = 2
+    """Actors a stage; on a cluster its cores, or what a job may take of them."""
     object_store_mb: Annotated[int, Field(ge=80)] = 300
+    dashboard: bool = False
+    """Start Ray's dashboard with a Ray of its own (a cluster has one anyway)."""
+    mlflow: bool = True
+    """Record every shard job in MLflow too."""
+    stages: dict[ShardStage, StageResources] = {}
+
+
+class StorageParams(Section):
+    """Where finished shards are kept; never enters a stage's key."""
+
+    root: str | None = None
+    """A folder that all nodes see (by default the work cache of the main checkout), or a URI such
+    as ``s3://bucket/prefix``: then nodes share no path, and outputs hold only the sidecars."""
+    media: str | None = None
+    """URI of a copy of the raw videos, with the same relative paths (``datasets/...``); by
+    default the driver puts them into ``root`` itself."""
+
+    @model_validator(mode="after")
+    def _media_needs_a_uri(self) -> StorageParams:
+        if self.media is not None and (self.root is None or "://" not in self.root):
+            raise ValueError(
+                f"media is {self.media!r}, but root {self.root!r} is no URI: with shared paths "
+                "the workers read datasets.root"
+            )
+        return self
 
 
 class DatasetParams(Section):
@@ -44,6 +89,8 @@ class DatasetParams(Section):
     """Folder, relative to ``datasets.root``."""
     split: str
     """Split folder under ``splits/``, for example ``chorus/v1``."""
+    outside_links: bool = False
+    """Links in the folder may lead out of it."""
 
 
 class DatasetsParams(Section):
@@ -64,16 +111,24 @@ class LimitsParams(Section):
 
     min_duration_s: Seconds
     max_duration_s: Seconds
-    max_pixels: Annotated[int, Field(ge=64 * 64)]
+    max_pixels: Annotated[int, Field(ge=64 * 64, le=1 << 28)]
+    max_side: Annotated[int, Field(ge=64, le=65535)]
     max_bytes: Annotated[int, Field(ge=1)]
+    min_fps: Annotated[float, Field(gt=0.0)]
+    max_fps: Annotated[float, Field(gt=0.0, le=1000.0)]
+    max_frames: Annotated[int, Field(ge=1, le=10_000_000)]
+    """Of one stream: frames of video, packets of sound."""
+    max_streams: Annotated[int, Field(ge=1, le=1000)]
+    min_sample_rate_hz: Annotated[int, Field(ge=1)]
+    max_sample_rate_hz: Annotated[int, Field(ge=1)]
+    max_channels: Annotated[int, Field(ge=1, le=64)]
 
     @model_validator(mode="after")
-    def _range_of_durations(self) -> LimitsParams:
-        if self.max_duration_s < self.min_duration_s:
-            raise ValueError(
-                f"max_duration_s {self.max_duration_s} is below "
-                f"min_duration_s {self.min_duration_s}"
-            )
+    def _ranges(self) -> LimitsParams:
+        for name in ("duration_s", "fps", "sample_rate_hz"):
+            lowest, highest = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
+            if highest < lowest:
+                raise ValueError(f"max_{name} {highest} is below min_{name} {lowest}")
         return self
 
 
@@ -243,6 +298,7 @@ class Params(Section):
     profile: Literal["sample"]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     ray: RayParams
+    storage: StorageParams
     datasets: DatasetsParams
     shards: ShardsParams
     limits: LimitsParams

@@ -3,209 +3,396 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dimitra.clips import Reason
+from pipelines.actor import Home, Order, Report, ShardActor
 from pipelines.errors import JobError
-from pipelines.progress import Bar
+from pipelines.job import Job, Resources
 from pipelines.quarantine import QuarantineRow, quarantine_row
+from pipelines.record import InFlight, Record
+from pipelines.units import Unit
 from pipelines.work_cache import Finished, WorkCache
-from pipelines.workers import ENVIRONMENT, ShardActor, Unit
+from pipelines.workers import ENVIRONMENT
+from pipelines.workspace import Delivery, Parcel, Workspace
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-"""A clip that is in flight each time its worker dies, this many times, is quarantined."""
+"""A clip that is alone in flight each time its worker dies, this many times, is quarantined."""
 _POLL_S = 0.25
+_PER_RECORD = 512
+_LOST_NODE = ("node has died", "node was terminated", "node is dead", "node failure")
+_UNREACHABLE_S = 60.0
+_NO_MEMORY = ("running low on memory", "OutOfMemoryError", "memory monitor")
 
 
-@dataclass(frozen=True)
-class Job:
-    """A stage's work.
+@dataclass
+class Task:
+    """A unit with its history.
 
     Attributes:
-        stage: ``crop``.
-        worker: ``pipelines.crop:make_worker``, a function from ``params`` to a ``Worker``, called
-            once in every actor.
-        params: JSON values: all that the worker needs and that the bytes depend on.
-        units: the output shards.
-        output: the stage's folder, ``data/crops``.
-        budget: largest quarantined share of the clips.
-        deadline_s: longest time a clip may take, seconds.
-        seed: seed of the run.
-        assets: third-party weights that the worker loads.
-        corpus_inputs: files or folders that the worker reads whole (aligner, models, statistics).
-        packages: distributions whose version the bytes depend on.
-        refused: clips that were found bad before any work; they count as clips in.
+        unit: the unit.
+        batch: clips handed to the worker at once; halved when a batch kills its worker.
+        suspects: clips to be tried alone before the unit is done again.
+        given_up: rows of clips that are not to be tried again.
+        tries: attempts so far.
     """
 
-    stage: str
-    worker: str
-    params: Mapping[str, Any]
-    units: tuple[Unit, ...]
-    output: Path
-    budget: float
-    deadline_s: float
-    seed: int = 0
-    assets: tuple[str, ...] = ()
-    corpus_inputs: tuple[Path, ...] = ()
-    packages: tuple[str, ...] = ()
-    refused: tuple[QuarantineRow, ...] = ()
+    unit: Unit
+    batch: int
+    suspects: tuple[str, ...] = ()
+    given_up: list[QuarantineRow] = field(default_factory=list)
+    tries: int = 0
 
 
 @dataclass
 class Slot:
-    """One actor, and the unit it is at."""
+    """One actor, and the task it is at."""
 
     actor: Any
-    ready: Any
-    unit: Unit | None = None
-    attempt: str = ""
-    result: Any = None
+    pending: Any
+    record: Any
+    home: Home | None = None
+    task: Task | None = None
+    order: Order | None = None
+
+    @property
+    def attempt(self) -> str:
+        """Name of the attempt under way; empty while loading."""
+        return self.order.attempt if self.order is not None else ""
+
+
+@dataclass(frozen=True)
+class State:
+    """Running totals for whoever watches."""
+
+    done: int = 0
+    quarantined: int = 0
+    shards_done: int = 0
+    workers: int = 0
+    nodes: int = 0
+    deaths: int = 0
 
 
 @dataclass
 class Pool:
-    """The driver's side of the actors: hands out units, judges clips that hang or kill."""
+    """Hands out units, and judges clips that hang or kill.
+
+    Attributes:
+        job: the stage's work.
+        resources: what each worker asks for.
+        keys: work key of each unit.
+        cache: the work cache.
+        workspace: where workers find their files.
+        output: the folder that workers write to; None where the driver does.
+        parcel: what workers fetch first.
+        packages: versions that every node must have.
+        deliver: puts a unit's inputs where workers find them.
+        collected: called with each finished unit and its tracebacks.
+        waiting: units to do, in order.
+    """
 
     job: Job
+    resources: Resources
     keys: Mapping[str, str]
     cache: WorkCache
-    partial: Path
-    bar: Bar
-    record: Any
-    finished: dict[str, Finished]
-    waiting: deque[Unit]
+    workspace: Workspace
+    output: Path | None
+    parcel: Parcel
+    packages: Mapping[str, str]
+    deliver: Callable[[Unit], Delivery]
+    collected: Callable[[Unit, Finished, Mapping[str, str]], None]
+    waiting: deque[Task]
     slots: list[Slot] = field(default_factory=list)
-    given_up: dict[str, list[QuarantineRow]] = field(default_factory=lambda: defaultdict(list))
-    deaths: Counter[tuple[str, str | None]] = field(default_factory=Counter)
-    attempts: Counter[str] = field(default_factory=Counter)
+    deaths: int = 0
+    _left: int = 0
+    _done: int = 0
+    _bad: int = 0
+    _strikes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _shards_done: int = 0
+    _records: list[Any] = field(default_factory=list)
+    _coming: dict[str, Future[Delivery]] = field(default_factory=dict)
+    _states: dict[str, InFlight] = field(default_factory=dict)
+    _warned: float = 0.0
+    _threads: ThreadPoolExecutor = field(init=False)
 
-    def start(self) -> Slot:
+    def work(self, workers: int, watch: Callable[[State], None]) -> None:
+        """Do all units.
+
+        Args:
+            workers: actors.
+            watch: called a few times a second.
+
+        Raises:
+            JobError: workers keep dying without a clip to blame, or the cluster can hold none.
+            OSError: a machine is at fault, for example its disk is full.
+            StageError: the storage or an input shard is at fault.
+        """
+        self._left = len(self.waiting)
+        self._warned = time.monotonic()
+        with ThreadPoolExecutor(4, "deliver") as self._threads:
+            try:
+                self.slots = [self._start() for _ in range(workers)]
+                while self._left:
+                    self._step()
+                    watch(self._state())
+            finally:
+                for future in self._coming.values():
+                    future.cancel()
+
+    def _record(self) -> Any:
+        """The record actor that the next slot reports to."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        if len(self.slots) >= _PER_RECORD * len(self._records):
+            # Beside the driver: a node that is taken away must not take the record along.
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), False)
+            record: Any = ray.remote(Record)
+            self._records.append(record.options(num_cpus=0, scheduling_strategy=here).remote())
+        return self._records[len(self.slots) % len(self._records)]
+
+    def _start(self) -> Slot:
         """Start an actor and have it load its models."""
         import ray
 
+        record = self._record()
         actor_class: Any = ray.remote(ShardActor)
         actor = actor_class.options(
-            num_cpus=1, max_restarts=0, max_task_retries=0, runtime_env={"env_vars": ENVIRONMENT}
+            num_cpus=self.resources.cpus,
+            num_gpus=self.resources.gpus,
+            memory=self.resources.memory_mb * 1_000_000 or None,
+            max_restarts=0,
+            max_task_retries=0,
+            runtime_env={"env_vars": ENVIRONMENT},
         ).remote(
             self.job.stage,
             self.job.worker,
             dict(self.job.params),
-            self.job.output.resolve(),
+            self.output,
             self.cache,
-            self.partial,
-            self.record,
-            Path.cwd(),
+            self.workspace,
+            record,
         )
-        return Slot(actor, actor.prepare.remote())
+        return Slot(actor, actor.prepare.remote(self.parcel, self.packages), record)
 
-    def assign(self, slot: Slot) -> None:
-        """Give the next waiting unit to an actor that is free."""
+    def _delivery(self, task: Task) -> Delivery:
+        """Inputs of a task, and of the next ones in the background."""
+        for other in (task, *islice(self.waiting, len(self.slots))):
+            if other.unit.name not in self._coming:
+                self._coming[other.unit.name] = self._threads.submit(self.deliver, other.unit)
+        return self._coming.pop(task.unit.name).result()
+
+    def _assign(self, slot: Slot) -> None:
+        """Give the next waiting unit to a free actor; let the actor go if there is none."""
+        import ray
+
         if not self.waiting:
+            ray.kill(slot.actor, no_restart=True)
+            self.slots.remove(slot)
             return
-        unit = self.waiting.popleft()
-        self.attempts[unit.name] += 1
-        slot.unit = unit
-        slot.attempt = f"{unit.name}#{self.attempts[unit.name]}"
-        slot.result = slot.actor.run.remote(
-            unit, self.keys[unit.name], slot.attempt, self.given_up[unit.name]
+        task = self.waiting.popleft()
+        task.tries += 1
+        slot.task = task
+        slot.order = Order(
+            key=self.keys[task.unit.name],
+            attempt=f"{task.unit.name}#{task.tries}",
+            given_up=tuple(task.given_up),
+            batch=1 if task.suspects else task.batch,
+            ahead=self.resources.ahead and not task.suspects,
+            delivery=self._delivery(task),
+            trial=task.suspects,
         )
+        slot.pending = slot.actor.run.remote(task.unit, slot.order)
 
-    def again(self, slot: Slot) -> None:
-        """Put a slot's unit back in front, and a fresh actor into the slot."""
+    def _again(self, slot: Slot) -> None:
+        """Put a slot's task back in front, and a fresh actor into the slot."""
         import ray
 
         ray.kill(slot.actor, no_restart=True)
-        if slot.unit is not None:
-            self.waiting.appendleft(slot.unit)
+        if slot.task is not None:
+            self.waiting.appendleft(slot.task)
         self.slots.remove(slot)
-        self.slots.append(self.start())
+        self.slots.append(self._start())
 
-    def _quarantine(self, unit: Unit, clip_id: str, reason: Reason, why: str, tries: int) -> None:
-        clip = next(clip for clip in unit.clips if clip.clip_id == clip_id)
-        row = quarantine_row(clip, self.job.stage, reason, why, tries)
-        self.given_up[unit.name].append(row)
+    def _quarantine(
+        self, task: Task, clip_id: str, reason: Reason, why: str, attempts: int
+    ) -> None:
+        clip = next(clip for clip in task.unit.clips if clip.clip_id == clip_id)
+        task.given_up.append(quarantine_row(clip, self.job.stage, reason, why, attempts))
+        task.suspects = tuple(name for name in task.suspects if name != clip_id)
 
-    def died(self, slot: Slot, error: Exception) -> None:
-        """A worker died: count it against the clip in flight, and try the unit again.
+    def _certain(self, slot: Slot, error: Exception) -> Exception:
+        """Wait until it is known what became of an actor that cannot be reached."""
+        import ray
+        from ray.exceptions import ActorUnavailableError, RayError
+
+        began = time.monotonic()
+        while isinstance(error, ActorUnavailableError):
+            if self._node_lost(slot, error) or time.monotonic() - began > _UNREACHABLE_S:
+                break
+            try:
+                ray.get(slot.actor.__ray_ready__.remote(), timeout=_POLL_S)
+            except TimeoutError:
+                continue
+            except RayError as later:
+                error = later
+                time.sleep(_POLL_S)
+            else:
+                break
+        return error
+
+    def _node_lost(self, slot: Slot, error: Exception) -> bool:
+        import ray
+
+        if any(text in str(error) for text in _LOST_NODE):
+            return True
+        nodes: Any = ray.nodes
+        alive = {node["NodeID"] for node in nodes() if node["Alive"]}
+        return slot.home is not None and slot.home.node not in alive
+
+    def _died(self, slot: Slot, error: Exception) -> None:
+        """A worker died: find out whether a clip is to blame, and try the unit again.
 
         Raises:
             JobError: it died three times without a clip to blame.
         """
         import ray
+        from ray.exceptions import ActorUnavailableError
 
-        clip_id = None
-        if slot.unit is not None:
-            clip_id = ray.get(self.record.forget.remote(slot.attempt)).clip_id
-        name = slot.unit.name if slot.unit is not None else "loading"
-        self.deaths[name, clip_id] += 1
-        count = self.deaths[name, clip_id]
-        logger.warning("%s: a worker died at %s, clip %s", self.job.stage, name, clip_id)
-        if count >= ATTEMPTS and (slot.unit is None or clip_id is None):
-            raise JobError(f"{self.job.stage}: workers died {count} times at {name}: {error}")
-        if count >= ATTEMPTS and slot.unit is not None and clip_id is not None:
-            why = f"the worker process died {ATTEMPTS} times while it processed this clip"
-            self._quarantine(slot.unit, clip_id, Reason.WORKER_KILLED, why, ATTEMPTS)
-        self.again(slot)
+        self.deaths += 1
+        error = self._certain(slot, error)
+        task, stage = slot.task, self.job.stage
+        flying: tuple[str, ...] = ()
+        if slot.order is not None:
+            flying = tuple(sorted(ray.get(slot.record.forget.remote(slot.attempt)).ages_s))
+        name = task.unit.name if task is not None else "loading"
+        if self._node_lost(slot, error):
+            logger.warning("%s: a node was lost, with the worker at %s", stage, name)
+        elif isinstance(error, ActorUnavailableError):
+            logger.warning("%s: the worker at %s could not be reached", stage, name)
+        elif task is None or not flying:
+            self._strikes[name, ""] += 1
+            logger.warning("%s: a worker died at %s", stage, name)
+            if self._strikes[name, ""] >= ATTEMPTS:
+                raise JobError(
+                    f"{stage}: workers died {ATTEMPTS} times at {name}, no clip in flight: {error}"
+                )
+        else:
+            logger.warning("%s: a worker died at %s, clips %s", stage, name, ", ".join(flying))
+            self._suspect(task, flying, error)
+        self._again(slot)
 
-    def late(self, slot: Slot, unit: Unit, clip_id: str) -> None:
-        """A clip is past its deadline: kill its worker, quarantine it, try the unit without it."""
+    def _suspect(self, task: Task, flying: tuple[str, ...], error: Exception) -> None:
+        """Count a death against a clip that was alone; have several tried one by one."""
+        task.suspects = flying
+        if len(flying) > 1:
+            task.batch = max(1, task.batch // 2)
+            return
+        (clip_id,) = flying
+        self._strikes[task.unit.name, clip_id] += 1
+        if self._strikes[task.unit.name, clip_id] >= ATTEMPTS:
+            memory = any(text in str(error) for text in _NO_MEMORY)
+            reason = Reason.OUT_OF_MEMORY if memory else Reason.WORKER_KILLED
+            why = f"the worker process died {ATTEMPTS} times while it processed this clip alone"
+            self._quarantine(task, clip_id, reason, why, ATTEMPTS)
+
+    def _late(self, slot: Slot, task: Task, state: InFlight) -> None:
+        """Clips are past their deadline: kill the worker, quarantine the clip that hangs."""
         import ray
 
-        ray.get(self.record.forget.remote(slot.attempt))
-        why = f"took longer than {self.job.stage}.deadline_s = {self.job.deadline_s:g} s"
-        self._quarantine(unit, clip_id, Reason.DEADLINE, why, 1)
-        self.again(slot)
+        ray.get(slot.record.forget.remote(slot.attempt))
+        flying = tuple(sorted(state.ages_s))
+        if len(flying) == 1:
+            why = f"took longer than {self.job.stage}.deadline_s = {self.job.deadline_s:g} s"
+            self._quarantine(task, flying[0], Reason.DEADLINE, why, 1)
+        else:
+            task.suspects = flying
+        self._again(slot)
 
-    def collect(self, slot: Slot) -> None:
+    def _collect(self, slot: Slot) -> None:
         """Take a slot's result, or find out that its actor died."""
         import ray
         from ray.exceptions import RayError, RayTaskError
 
-        pending = slot.result if slot.unit is not None else slot.ready
         try:
-            value = ray.get(pending)
+            value = ray.get(slot.pending)
         except RayTaskError as error:
             cause = error.cause
             raise cause if isinstance(cause, Exception) else JobError(str(error)) from None
         except RayError as error:
-            self.died(slot, error)
+            self._died(slot, error)
             return
-        slot.ready = None
-        if slot.unit is not None:
-            self.finished[slot.unit.name] = value
-            ray.get(self.record.forget.remote(slot.attempt))
-        slot.unit, slot.result = None, None
-        self.assign(slot)
+        if isinstance(value, Home):
+            slot.home = value
+        elif isinstance(value, Report) and slot.task is not None:
+            ray.get(slot.record.forget.remote(slot.attempt))
+            if value.finished is None:
+                slot.task.suspects = ()
+                self.waiting.appendleft(slot.task)
+            else:
+                self._done += len(slot.task.unit.clips)
+                self._bad += len(value.finished.rows)
+                self._shards_done += 1
+                self._left -= 1
+                self.collected(slot.task.unit, value.finished, value.tracebacks)
+        slot.task, slot.order = None, None
+        self._assign(slot)
 
-    def step(self) -> None:
-        """Wait a moment, take what is ready, look at what is late, move the bar."""
+    def _step(self) -> None:
+        """Wait a moment, take what is ready, look at what is late."""
         import ray
 
-        busy = {s.result if s.unit is not None else s.ready: s for s in self.slots}
-        busy.pop(None, None)
+        busy = {slot.pending: slot for slot in self.slots}
         ready, _ = ray.wait(list(busy), num_returns=1, timeout=_POLL_S)
         for reference in ready:
-            self.collect(busy[reference])
-        states = ray.get(self.record.all.remote())
+            self._collect(busy[reference])
+        self._states = {}
+        for states in ray.get([record.all.remote() for record in self._records]):
+            self._states.update(states)
+        allowed = self.job.deadline_s
         for slot in list(self.slots):
-            state = states.get(slot.attempt)
-            if slot.unit is None or state is None or state.clip_id is None:
+            state = self._states.get(slot.attempt)
+            if slot.task is None or slot.order is None or state is None:
                 continue
-            if state.age_s > self.job.deadline_s:
-                self.late(slot, slot.unit, state.clip_id)
-        for slot in self.slots:
-            if slot.unit is None and slot.ready is None:
-                self.assign(slot)
-        running = states.values()
-        done = sum(f.sidecar.clips + len(f.rows) for f in self.finished.values())
-        bad = sum(len(f.rows) for f in self.finished.values())
-        self.bar.update(
-            done + sum(state.done for state in running),
-            bad + sum(state.quarantined for state in running),
+            slack = slot.order.batch * (2 if slot.order.ahead else 1)
+            if max(state.ages_s.values(), default=0.0) > allowed * slack:
+                self._late(slot, slot.task, state)
+        self._warn_of_starvation()
+
+    def _warn_of_starvation(self) -> None:
+        """Say what is missing while no worker has found a place for a minute."""
+        import ray
+
+        offered: Any = ray.cluster_resources
+        now = time.monotonic()
+        if any(slot.home is not None for slot in self.slots):
+            self._warned = now
+        elif now - self._warned > 60.0:
+            self._warned = now
+            logger.warning(
+                "%s: no worker has started for a minute; each asks for %s, the cluster has %s",
+                self.job.stage,
+                self.resources.demands(),
+                {k: v for k, v in offered().items() if k in ("CPU", "GPU", "memory")},
+            )
+
+    def _state(self) -> State:
+        attempts = [slot.attempt for slot in self.slots if slot.order and not slot.order.trial]
+        running = [self._states[name] for name in attempts if name in self._states]
+        return State(
+            done=self._done + sum(state.done for state in running),
+            quarantined=self._bad + sum(state.quarantined for state in running),
+            shards_done=self._shards_done,
+            workers=sum(slot.home is not None for slot in self.slots),
+            nodes=len({slot.home.node for slot in self.slots if slot.home is not None}),
+            deaths=self.deaths,
         )

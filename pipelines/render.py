@@ -92,6 +92,7 @@ def main() -> None:
             packages=PACKAGES,
         ),
         params.ray,
+        params.storage,
     )
 
 

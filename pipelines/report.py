@@ -27,10 +27,11 @@ from dimitra.metrics.definitions import (
 )
 from dimitra.metrics.published import BY_LAYOUT, PublishedTable
 from dimitra.metrics.version import code_digest
-from dimitra.shards import iterate_shard, list_shards, sha256_file, write_atomic
+from dimitra.shards import iterate_shard, sha256_file, write_atomic
 from pipelines.charts import Chart, line_chart
 from pipelines.mainguard import guarded
 from pipelines.params import Params, load
+from pipelines.work_cache import WorkCache, local_shards
 
 DATA_FILES = ("templates/report.html", "templates/report.css", "templates/report.js")
 
@@ -347,7 +348,9 @@ def _example_numbers(row: Mapping[str, Any]) -> str:
     return ", ".join(shown) or str(row["dropped"])
 
 
-def copy_examples(root: Path, dataset: str, count: int, output: Path) -> list[Example]:
+def copy_examples(
+    root: Path, dataset: str, count: int, output: Path, cache: WorkCache
+) -> list[Example]:
     """Copy the videos of some test clips beside the page.
 
     Args:
@@ -355,6 +358,7 @@ def copy_examples(root: Path, dataset: str, count: int, output: Path) -> list[Ex
         dataset: dataset name.
         count: clips.
         output: folder of the page.
+        cache: where shards are that do not lie beside their sidecars.
 
     Raises:
         KeyError: a shard misses a clip that has been evaluated.
@@ -365,7 +369,7 @@ def copy_examples(root: Path, dataset: str, count: int, output: Path) -> list[Ex
     wanted = {"data/crops": ("mp4",), "data/videos": ("hp.mp4", "no_hp.mp4")}
     found: dict[str, dict[str, bytes]] = defaultdict(dict)
     for folder, names in wanted.items():
-        for shard in list_shards(root / folder):
+        for shard in local_shards(root / folder, cache, chosen):
             for clip_id, parts in iterate_shard(shard):
                 if clip_id in chosen:
                     found[clip_id].update({name: parts[name] for name in names})
@@ -415,7 +419,11 @@ def render_page(root: Path, params: Params, output: Path) -> None:
         metrics=METRICS,
         examples={
             table.dataset: copy_examples(
-                root, table.dataset, params.report.videos_per_dataset, output
+                root,
+                table.dataset,
+                params.report.videos_per_dataset,
+                output,
+                WorkCache.of(params.storage.root),
             )
             for table in tables
         },

@@ -25,7 +25,7 @@ from dimitra.shards import (
     Members,
     iterate_shard,
     json_bytes,
-    list_shards,
+    list_sidecars,
     read_npz,
     read_sidecar,
     sha256_file,
@@ -35,6 +35,7 @@ from pipelines.jobs import Job, Unit, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
 from pipelines.quarantine import write_table
+from pipelines.work_cache import WorkCache, local_shards
 
 MOTION = Path("data/motion")
 SPEECH = Path("data/speech")
@@ -198,7 +199,7 @@ def croissant(output: Path, datasets: Sequence[str], licence: str, published: st
         f"heads, 25 frames per second, from: {names}.",
         licence=licence,
         index_sha256=sha256_file(output / "index.parquet"),
-        shards=[read_sidecar(path) for path in list_shards(output)],
+        shards=list(list_sidecars(output).values()),
         columns=INDEX_COLUMNS,
         date_published=published,
     )
@@ -213,14 +214,15 @@ def main() -> None:
         stage="shard",
         worker="pipelines.shard:make_worker",
         params={"split": SPLIT.as_posix()},
+        carried=(SPLIT,),
         units=units,
         output=OUTPUT,
         budget=params.budgets.shard,
         deadline_s=DEADLINE_S,
         seed=params.seed,
     )
-    run(job, params.ray)
-    shards = list_shards(OUTPUT)
+    run(job, params.ray, params.storage)
+    shards = local_shards(OUTPUT, WorkCache.of(params.storage.root))
     write_table(OUTPUT / "index.parquet", index_rows(shards), INDEX_SCHEMA)
     train = [path for path in shards if path.name.startswith("train-")]
     write_atomic(OUTPUT / "stats.json", json_bytes(statistics(train)))

@@ -139,6 +139,7 @@ def main() -> None:
             packages=PACKAGES,
         ),
         params.ray,
+        params.storage,
     )
 
 

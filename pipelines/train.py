@@ -31,11 +31,12 @@ from dimitra.cmdt.training import (
 )
 from dimitra.morphable.coefficients import ANGLES, PARTS, Part, part_indices
 from dimitra.seeds import clip_seed
-from dimitra.shards import list_shards, read_sidecar
+from dimitra.shards import read_sidecar
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import Params, PartParams, load
 from pipelines.progress import console
 from pipelines.tracking import open_experiment
+from pipelines.work_cache import WorkCache, local_shards
 
 SHARDS = Path("data/shards")
 MODELS = Path("models")
@@ -120,7 +121,8 @@ def train_part(params: Params, part: Part) -> None:
     Raises:
         StageError: no train shards, or the training diverged.
     """
-    shards = [path for path in list_shards(SHARDS) if path.name.startswith("train-")]
+    found = local_shards(SHARDS, WorkCache.of(params.storage.root))
+    shards = [path for path in found if path.name.startswith("train-")]
     if not shards:
         raise StageError(f"no train shards in {SHARDS}; run `python -m pipelines.shard` first")
     corpus = ShardCorpus(shards)

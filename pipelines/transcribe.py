@@ -70,6 +70,7 @@ def main() -> None:
             packages=PACKAGES,
         ),
         params.ray,
+        params.storage,
     )
 
 

@@ -20,7 +20,7 @@ import importlib.metadata
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from dimitra.shards import (
     Sidecar,
     json_bytes,
     list_sidecars,
+    read_sidecar,
     sha256_file,
     sidecar_of,
     write_sidecar,
@@ -136,6 +137,11 @@ class WorkCache:
 
     storage: Storage
 
+    @classmethod
+    def of(cls, root: str | None) -> WorkCache:
+        """The cache under ``storage.root`` of the parameters; by default the main checkout's."""
+        return cls(Storage(root or str(cache_folder())))
+
     @staticmethod
     def object_name(sha256: str) -> str:
         """Name of a shard's bytes."""
@@ -219,11 +225,18 @@ def publish(cache: WorkCache, finished: Finished, name: str, output: Path) -> No
     write_sidecar(shard, finished.sidecar)
 
 
-def local_shards(folder: Path, cache: WorkCache) -> list[Path]:
+def local_shards(
+    folder: Path, cache: WorkCache, clip_ids: Collection[str] | None = None
+) -> list[Path]:
     """Every finished shard of a stage's output as a local file, sorted by name.
 
     A shard that does not lie beside its sidecar is fetched once, into
     ``<cache folder>/fetched/<sha256>/``, with a sidecar beside it.
+
+    Args:
+        folder: the stage's output.
+        cache: where the shards are.
+        clip_ids: only the shards that hold one of these clips.
 
     Raises:
         FileNotFoundError: the storage does not hold one of them.
@@ -232,6 +245,8 @@ def local_shards(folder: Path, cache: WorkCache) -> list[Path]:
     places: dict[Path, Path] = {}
     missing: dict[Path, Sidecar] = {}
     for shard, sidecar in list_sidecars(folder).items():
+        if clip_ids is not None and not set(clip_ids) & set(sidecar.clip_ids):
+            continue
         place = shard
         if not shard.exists():
             place = cache_folder() / "fetched" / sidecar.sha256 / shard.name
@@ -243,6 +258,14 @@ def local_shards(folder: Path, cache: WorkCache) -> list[Path]:
     if missing:
         _fetch_all(missing, cache, folder)
     return list(places.values())
+
+
+def local_shard(shard: Path, cache: WorkCache) -> Path:
+    """One finished shard as a local file; see ``local_shards``."""
+    sidecar = read_sidecar(shard)
+    if shard.exists() or not sidecar.clip_ids:
+        return shard
+    return local_shards(shard.parent, cache, sidecar.clip_ids[:1])[0]
 
 
 def _fetch_all(missing: Mapping[Path, Sidecar], cache: WorkCache, folder: Path) -> None:

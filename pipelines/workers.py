@@ -1,24 +1,19 @@
-"""What runs inside Ray: the actor that works through units, and the record of clips in flight."""
+"""A stage's function from clip to clip, and what becomes of its exceptions."""
 
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
-import os
-import shutil
 import sys
-import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from dimitra.clips import Clip, ClipError, Reason
-from dimitra.shards import Members, iterate_shard, write_shard
-from pipelines.errors import ShardError
+from dimitra.shards import Members
+from pipelines.errors import StageError
 from pipelines.quarantine import QuarantineRow, quarantine_row
-from pipelines.work_cache import Finished, WorkCache, publish, read_finished, write_rows
 
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -38,6 +33,12 @@ ENVIRONMENT = {
 _MACHINE_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE})
 """Errors of the machine: they stop the stage rather than blame a clip."""
 
+Outcome = Members | QuarantineRow
+"""What becomes of a clip."""
+
+Trace = Callable[[str, str], None]
+"""Takes a clip id and the traceback of an unforeseen error."""
+
 
 class Worker(Protocol):
     """A stage's function from one clip to the parts of its output shard."""
@@ -45,210 +46,142 @@ class Worker(Protocol):
     def __call__(self, clip: Clip, parts: Members) -> Members: ...
 
 
-@dataclass(frozen=True)
-class Unit:
-    """One output shard.
+@runtime_checkable
+class BatchWorker(Protocol):
+    """A worker that prepares clips ahead, and takes several of them at once.
 
-    Attributes:
-        name: ``00003`` for ``<output>/00003.tar``.
-        clips: the clips expected in it, sorted by id.
-        reads: finished input shards, joined by clip id; may be empty.
-        digest: of whatever else the unit reads; enters its key.
+    ``load`` is the part for the CPU (decoding). It runs in a thread of its own, one batch ahead of
+    ``many``, where the stage's resources ask for a GPU or for batches. What ``many`` returns for a
+    clip must not depend on the clips beside it: after a lack of memory the batch is halved.
     """
 
-    name: str
-    clips: tuple[Clip, ...]
-    reads: tuple[Path, ...]
-    digest: str = ""
+    def load(self, clip: Clip, parts: Members) -> Any:
+        """Whatever ``many`` needs of a clip; may raise ``ClipError``."""
+        ...
+
+    def many(self, clips: Sequence[Clip], loaded: Sequence[Any]) -> Sequence[Members | ClipError]:
+        """Output of each clip, or why it has none."""
+        ...
 
 
-@dataclass(frozen=True)
-class InFlight:
-    """Where a unit stands.
+class OneByOne:
+    """A ``Worker`` as a ``BatchWorker``."""
 
-    Attributes:
-        clip_id: the clip being processed; None before the first and after the last.
-        age_s: seconds since it began.
-        done: clips of the unit that are finished.
-        quarantined: of those, how many went to quarantine.
-    """
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
 
-    clip_id: str | None
-    age_s: float
-    done: int
-    quarantined: int
+    def load(self, clip: Clip, parts: Members) -> Members:  # noqa: ARG002 - by BatchWorker
+        """The parts as they are."""
+        return parts
 
-
-class Record:
-    """Ray actor that knows which clip each unit is at; it outlives a worker that dies."""
-
-    def __init__(self) -> None:
-        self._entries: dict[str, tuple[str | None, float, int, int]] = {}
-
-    def at(self, attempt: str, clip_id: str | None, done: int, quarantined: int) -> None:
-        """An attempt at a unit begins a clip, or (None) has finished its last."""
-        self._entries[attempt] = (clip_id, time.monotonic(), done, quarantined)
-
-    def forget(self, attempt: str) -> InFlight:
-        """Take the entry of an attempt that is over."""
-        entry = self._entries.pop(attempt, None)
-        return _in_flight(entry) if entry else InFlight(None, 0.0, 0, 0)
-
-    def all(self) -> dict[str, InFlight]:
-        """Every attempt that is under way."""
-        return {attempt: _in_flight(entry) for attempt, entry in self._entries.items()}
+    def many(
+        self, clips: Sequence[Clip], loaded: Sequence[Members]
+    ) -> Sequence[Members | ClipError]:
+        """Call the worker on each clip."""
+        return [self._worker(clip, parts) for clip, parts in zip(clips, loaded, strict=True)]
 
 
-def _in_flight(entry: tuple[str | None, float, int, int]) -> InFlight:
-    clip_id, began, done, quarantined = entry
-    return InFlight(clip_id, time.monotonic() - began, done, quarantined)
-
-
-def join(unit: Unit) -> Iterator[tuple[Clip, Members]]:
-    """Yield each clip of a unit with its merged parts, one clip in memory at a time.
-
-    Raises:
-        ShardError: a shard lacks a clip of the unit.
-    """
-    streams = [(path, iterate_shard(path)) for path in unit.reads]
-    for clip in unit.clips:
-        parts: Members = {}
-        for path, stream in streams:
-            members = next((m for clip_id, m in stream if clip_id == clip.clip_id), None)
-            if members is None:
-                raise ShardError(
-                    f"{path} holds no clip {clip.clip_id} (or is not sorted); "
-                    "remove the folder and run the stage that makes it again"
-                )
-            parts.update(members)
-        yield clip, parts
-
-
-def load_worker(name: str, params: Mapping[str, Any]) -> Worker:
+def load_worker(name: str, params: Mapping[str, Any]) -> BatchWorker:
     """Call the factory ``module:function`` with a stage's parameters."""
     module, _, function = name.partition(":")
-    worker: Worker = getattr(importlib.import_module(module), function)(dict(params))
-    return worker
+    worker = getattr(importlib.import_module(module), function)(dict(params))
+    return worker if isinstance(worker, BatchWorker) else OneByOne(worker)
 
 
-def process(
-    worker: Worker, clip: Clip, parts: Members, stage: str, kept: Path
-) -> Members | QuarantineRow:
-    """Process one clip; the one place where an exception becomes a quarantine row.
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory, of the machine or of its GPU, ran out."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
 
-    Args:
-        worker: the stage's worker.
-        clip: the clip.
-        parts: its input.
-        stage: stage name.
-        kept: folder for tracebacks of unforeseen errors.
+
+def row_of(error: Exception, clip: Clip, stage: str, trace: Trace) -> QuarantineRow:
+    """The one place where an exception becomes a quarantine row; called while it is handled.
 
     Raises:
         OSError: the machine is at fault (no space, read-only, too many files).
+        StageError: the storage or the plan is at fault.
     """
-    try:
-        return worker(clip, parts)
-    except ClipError as error:
+    if isinstance(error, ClipError):
         return quarantine_row(clip, stage, error.reason, error.message)
-    except MemoryError as error:
-        return quarantine_row(clip, stage, Reason.OUT_OF_MEMORY, str(error) or "out of memory")
-    except Exception as error:  # by design: an unforeseen error costs one clip
-        if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
-            raise
-        kept.mkdir(parents=True, exist_ok=True)
-        (kept / f"{clip.clip_id}.txt").write_text(traceback.format_exc())
-        message = f"{type(error).__name__}: {error}"
-        return quarantine_row(clip, stage, Reason.INTERNAL_ERROR, message)
+    if isinstance(error, StageError) or (
+        isinstance(error, OSError) and error.errno in _MACHINE_FAULTS
+    ):
+        raise error
+    trace(clip.clip_id, "".join(traceback.format_exception(error)))
+    if is_out_of_memory(error):
+        why = f"not enough memory for this clip alone: {error or type(error).__name__}"
+        return quarantine_row(clip, stage, Reason.OUT_OF_MEMORY, why)
+    return quarantine_row(clip, stage, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
 
 
-class ShardActor:
-    """Ray actor that works through units, one at a time, with the stage's models loaded once.
+def load(
+    worker: BatchWorker, clip: Clip, parts: Members, stage: str, trace: Trace
+) -> tuple[Clip, Any]:
+    """A clip with what ``many`` needs of it, or with its quarantine row."""
+    try:
+        return clip, worker.load(clip, parts)
+    except Exception as error:  # noqa: BLE001 - by design: an unforeseen error costs one clip
+        return clip, row_of(error, clip, stage, trace)
+
+
+def _release() -> None:
+    """Give memory back before the next try."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def process(
+    worker: BatchWorker, batch: Sequence[tuple[Clip, Any]], stage: str, trace: Trace
+) -> list[Outcome]:
+    """Process a batch; where it fails as a whole it is halved until the fault is alone.
 
     Args:
+        worker: the stage's worker.
+        batch: clips with what ``load`` made of them; a quarantine row passes through.
         stage: stage name.
-        worker: ``module:function`` of the worker's factory.
-        params: the stage's parameters.
-        output: the stage's output folder.
-        cache: the work cache.
-        partial: folder for unfinished shards.
-        record: handle of the ``Record`` actor.
-        folder: working folder of the driver.
+        trace: takes the tracebacks of unforeseen errors.
+
+    Returns:
+        one outcome a clip, in order.
+
+    Raises:
+        OSError: the machine is at fault.
     """
+    sound = [item for item in batch if not isinstance(item[1], QuarantineRow)]
+    outcomes = iter(_process(worker, sound, stage, trace))
+    return [loaded if isinstance(loaded, QuarantineRow) else next(outcomes) for _, loaded in batch]
 
-    def __init__(
-        self,
-        stage: str,
-        worker: str,
-        params: dict[str, Any],
-        output: Path,
-        cache: WorkCache,
-        partial: Path,
-        record: Any,
-        folder: Path,
-    ) -> None:
-        os.chdir(folder)
-        self._stage = stage
-        self._worker_name = worker
-        self._params = params
-        self._worker: Worker | None = None
-        self._output = output
-        self._cache = cache
-        self._partial = partial
-        self._record = record
 
-    def prepare(self) -> int:
-        """Load the models; returns the process id.
-
-        Raises:
-            Exception: whatever the stage's factory raises, for example ``MissingAssetError``.
-        """
-        self._worker = load_worker(self._worker_name, self._params)
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(1)
-        return os.getpid()
-
-    def _note(self, attempt: str, clip_id: str | None, done: int, quarantined: int) -> None:
-        import ray
-
-        ray.get(self._record.at.remote(attempt, clip_id, done, quarantined))
-
-    def run(
-        self, unit: Unit, key: str, attempt: str, given_up: Sequence[QuarantineRow]
-    ) -> Finished:
-        """Make one shard, publish it, and keep it in the cache.
-
-        Args:
-            unit: the unit.
-            key: its work key.
-            attempt: name of this attempt in the record.
-            given_up: rows of clips that are not to be tried again.
-
-        Returns:
-            Its sidecar and quarantine rows.
-        """
-        worker = self._worker
-        if worker is None:
-            raise RuntimeError("prepare() has not been called")
-        rows = list(given_up)
-        skipped = {row.clip_id for row in rows}
-        samples: dict[str, Members] = {}
-        kept = self._cache.root / "tracebacks" / self._stage
-        for done, (clip, parts) in enumerate(join(unit)):
-            if clip.clip_id in skipped:
-                continue
-            self._note(attempt, clip.clip_id, done, len(rows))
-            result = process(worker, clip, parts, self._stage, kept)
-            if isinstance(result, QuarantineRow):
-                rows.append(result)
-            else:
-                samples[clip.clip_id] = result
-        self._note(attempt, None, len(unit.clips), len(rows))
-        folder = self._partial / attempt
-        shutil.rmtree(folder, ignore_errors=True)
-        write_shard(folder / f"{unit.name}.tar", samples)
-        write_rows(folder, rows)
-        finished = read_finished(folder, unit.name)
-        publish(folder, unit.name, self._output)
-        if finished.lasting:
-            self._cache.keep(folder, key)
-        return finished
+def _process(
+    worker: BatchWorker, batch: Sequence[tuple[Clip, Any]], stage: str, trace: Trace
+) -> list[Outcome]:
+    if not batch:
+        return []
+    clips = [clip for clip, _ in batch]
+    try:
+        results = worker.many(clips, [loaded for _, loaded in batch])
+        if len(results) != len(clips):
+            raise RuntimeError(f"{len(results)} results for a batch of {len(clips)} clips")
+    except Exception as error:  # by design: an unforeseen error costs one clip
+        if len(batch) == 1:
+            return [row_of(error, clips[0], stage, trace)]
+        if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
+            raise
+    else:
+        return [
+            quarantine_row(clip, stage, result.reason, result.message)
+            if isinstance(result, ClipError)
+            else result
+            for clip, result in zip(clips, results, strict=True)
+        ]
+    _release()
+    half = len(batch) // 2
+    return [
+        *_process(worker, batch[:half], stage, trace),
+        *_process(worker, batch[half:], stage, trace),
+    ]

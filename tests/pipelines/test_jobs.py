@@ -151,8 +151,8 @@ def test_finished_shards_come_back_and_changes_redo_what_depends_on_them(
     assert read_shard(second.output / "00001.tar")["toy-001"]["reversed.txt"] == b"cba"
 
     # A damaged entry is made again.
-    key = keys_of(second)["00002"]
-    damaged = place / "cache" / "work" / key[:2] / key / "00002.tar"
+    sha256 = read_sidecar(second.output / "00002.tar").sha256
+    damaged = place / "cache" / "objects" / sha256[:2] / f"{sha256}.tar"
     damaged.write_bytes(b"x" * damaged.stat().st_size)
     run(second, RayParams(address=cluster, workers=1))
     assert "2 of 3 shards from the cache" in capfd.readouterr().err

@@ -1,0 +1,256 @@
+"""The Ray actor that works through units, with the stage's models loaded once."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import itertools
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dimitra.clips import Clip
+from dimitra.shards import Members, ShardWriter
+from pipelines.errors import JobError
+from pipelines.quarantine import QuarantineRow
+from pipelines.units import Unit, join
+from pipelines.work_cache import Finished, WorkCache, publish
+from pipelines.workers import BatchWorker, load, load_worker, process
+from pipelines.workspace import Delivery, Parcel, Workspace
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a unit is to be done.
+
+    Attributes:
+        key: its work key.
+        attempt: name of this attempt in the record.
+        given_up: rows of clips that are not to be tried again.
+        batch: clips handed to the worker at once.
+        ahead: whether the next batch is loaded while one is processed.
+        delivery: where its inputs are, for nodes that share no path.
+        trial: clips to be tried one by one, with nothing kept; empty for the whole unit.
+    """
+
+    key: str
+    attempt: str
+    given_up: tuple[QuarantineRow, ...] = ()
+    batch: int = 1
+    ahead: bool = False
+    delivery: Delivery = field(default_factory=Delivery)
+    trial: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of an order.
+
+    Attributes:
+        finished: the unit; None after a trial.
+        tracebacks: clip id to text, of unforeseen errors.
+    """
+
+    finished: Finished | None
+    tracebacks: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where an actor lives.
+
+    Attributes:
+        process: its process id.
+        node: Ray's id of its node.
+    """
+
+    process: int
+    node: str
+
+
+_Group = list[tuple[Clip, Members]]
+
+
+class ShardActor:
+    """Ray actor that works through units, one at a time.
+
+    Args:
+        stage: stage name.
+        worker: ``module:function`` of the worker's factory.
+        params: the stage's parameters.
+        output: the stage's output folder; None where the driver writes it.
+        cache: the work cache.
+        workspace: where the actor finds its files.
+        record: handle of the ``Record`` actor.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        worker: str,
+        params: dict[str, Any],
+        output: Path | None,
+        cache: WorkCache,
+        workspace: Workspace,
+        record: Any,
+    ) -> None:
+        self._stage = stage
+        self._worker_name = worker
+        self._params = params
+        self._worker: BatchWorker | None = None
+        self._output = output
+        self._cache = cache
+        self._workspace = workspace
+        self._record = record
+        self._counting = threading.Lock()
+        self._ended: list[str] = []
+        self._done = 0
+        self._bad = 0
+
+    def prepare(self, parcel: Parcel, packages: Mapping[str, str]) -> Home:
+        """Load the models.
+
+        Args:
+            parcel: what nodes that share no path fetch first.
+            packages: versions that the driver has.
+
+        Raises:
+            JobError: this node has another version of a package that the bytes depend on.
+            Exception: whatever the stage's factory raises, for example ``MissingAssetError``.
+        """
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        here = {name: importlib.metadata.version(name) for name in packages}
+        if here != dict(packages):
+            wrong = ", ".join(
+                f"{name} {here[name]} (driver: {version})"
+                for name, version in packages.items()
+                if here[name] != version
+            )
+            raise JobError(
+                f"{self._stage}: node {os.uname().nodename} has {wrong}; install the same versions "
+                "on every node (constraints.txt), since the bytes depend on them"
+            )
+        self._workspace.settle(parcel)
+        self._worker = load_worker(self._worker_name, self._params)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
+        return Home(os.getpid(), node)
+
+    def _note(self, attempt: str, begun: Sequence[str]) -> None:
+        """Tell the record which clips begin, and which have ended since the last time."""
+        import ray
+
+        with self._counting:
+            ended, self._ended = self._ended, []
+            reference = self._record.at.remote(attempt, begun, ended, self._done, self._bad)
+        ray.get(reference)
+
+    def _end(self, clips: Sequence[str], bad: int) -> None:
+        with self._counting:
+            self._ended += clips
+            self._done += len(clips)
+            self._bad += bad
+
+    def run(self, unit: Unit, order: Order) -> Report:
+        """Make one shard and keep it; or only try some of its clips.
+
+        Raises:
+            RuntimeError: ``prepare`` has not been called.
+            OSError: the machine is at fault, for example its disk is full.
+            StageError: the storage or an input shard is at fault.
+        """
+        worker = self._worker
+        if worker is None:
+            raise RuntimeError("prepare() has not been called")
+        tracebacks: dict[str, str] = {}
+        self._ended, self._done, self._bad = [], 0, 0
+        with self._workspace.unit(unit, order.delivery):
+            if order.trial:
+                for _ in self._outcomes(worker, unit, order, tracebacks):
+                    pass
+                return Report(None, tracebacks)
+            return Report(self._make(worker, unit, order, tracebacks), tracebacks)
+
+    def _make(
+        self, worker: BatchWorker, unit: Unit, order: Order, tracebacks: dict[str, str]
+    ) -> Finished:
+        rows = list(order.given_up)
+        folder = self._workspace.scratch / order.attempt
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with ShardWriter(folder / f"{unit.name}.tar") as writer:
+                for clip, outcome in self._outcomes(worker, unit, order, tracebacks):
+                    if isinstance(outcome, QuarantineRow):
+                        rows.append(outcome)
+                    else:
+                        writer.add(clip.clip_id, outcome)
+                finished = Finished(writer.finish(), tuple(sorted(rows)))
+            self._cache.keep(folder / f"{unit.name}.tar", finished, order.key, self._stage)
+            if self._output is not None:
+                publish(self._cache, finished, unit.name, self._output)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return finished
+
+    def _groups(self, unit: Unit, order: Order) -> Iterator[_Group]:
+        """The unit's clips in groups of one batch."""
+        skipped = {row.clip_id for row in order.given_up}
+        wanted = set(order.trial) or {clip.clip_id for clip in unit.clips}
+        items = (
+            (clip, parts)
+            for clip, parts in join(unit)
+            if clip.clip_id in wanted and clip.clip_id not in skipped
+        )
+        while group := list(itertools.islice(items, order.batch)):
+            yield group
+
+    def _outcomes(
+        self, worker: BatchWorker, unit: Unit, order: Order, tracebacks: dict[str, str]
+    ) -> Iterator[tuple[Clip, Members | QuarantineRow]]:
+        """Each clip with what became of it, in order."""
+        groups = self._groups(unit, order)
+
+        def prepare() -> tuple[list[tuple[Clip, Any]], contextlib.ExitStack] | None:
+            group = next(groups, None)
+            if group is None:
+                return None
+            held = contextlib.ExitStack()
+            try:
+                self._note(order.attempt, [clip.clip_id for clip, _ in group])
+                batch = []
+                for clip, parts in group:
+                    held.enter_context(self._workspace.media(clip, order.delivery))
+                    batch.append(load(worker, clip, parts, self._stage, tracebacks.__setitem__))
+            except BaseException:
+                held.close()
+                raise
+            return batch, held
+
+        with contextlib.ExitStack() as stack:
+            thread: ThreadPoolExecutor | None = None
+            coming: Future[Any] | None = None
+            if order.ahead:
+                thread = stack.enter_context(ThreadPoolExecutor(1, "load"))
+                coming = thread.submit(prepare)
+            while True:
+                loaded = prepare() if coming is None else coming.result()
+                if loaded is None:
+                    self._note(order.attempt, [])
+                    return
+                if thread is not None:
+                    coming = thread.submit(prepare)
+                batch, held = loaded
+                with held:
+                    results = process(worker, batch, self._stage, tracebacks.__setitem__)
+                bad = sum(isinstance(result, QuarantineRow) for result in results)
+                for (clip, _), result in zip(batch, results, strict=True):
+                    yield clip, result
+                self._end([clip.clip_id for clip, _ in batch], bad)
