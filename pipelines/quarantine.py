@@ -27,6 +27,8 @@ CIRCUMSTANCES = frozenset(
         Reason.OUT_OF_MEMORY,
         Reason.INTERNAL_ERROR,
         Reason.MISSING_FILE,
+        Reason.UNREADABLE,
+        Reason.CHANGED_FILE,
     }
 )
 """Reasons that may lie in the machine or the code, not the clip: tried again next time."""

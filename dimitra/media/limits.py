@@ -24,8 +24,6 @@ class MediaLimits:
         min_sample_rate_hz: lowest sample rate of sound.
         max_sample_rate_hz: highest sample rate of sound.
         max_channels: most channels of sound.
-        outside_links: a link may lead out of its dataset's folder
-            (``dimitra.datasets.original``).
     """
 
     min_duration_s: float = 0.0
@@ -40,7 +38,6 @@ class MediaLimits:
     min_sample_rate_hz: int = 4_000
     max_sample_rate_hz: int = 192_000
     max_channels: int = 16
-    outside_links: bool = False
 
 
 DEFAULT_LIMITS = MediaLimits()
@@ -135,7 +132,7 @@ def check_streams(count: int, limits: MediaLimits, name: str) -> None:
     if count > limits.max_streams:
         raise ClipError(
             Reason.TOO_MANY_STREAMS,
-            f"{name} has {count} streams, limits.max_streams is {limits.max_streams}; "
+            f"{name} has {count} streams or more, limits.max_streams is {limits.max_streams}; "
             "keep one of picture and one of sound",
         )
 
