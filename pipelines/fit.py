@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from dimitra.morphable.fit import ClipFit, FitSettings, MeshLandmarks, checked, 
 from dimitra.morphable.head_encoder import encode_clip
 from dimitra.morphable.head_encoder_weights import load as load_encoder
 from dimitra.shards import Members, npz_bytes, read_npz
-from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.jobs import Job, Resources, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
 
@@ -33,13 +34,30 @@ logger = logging.getLogger(__name__)
 
 BLOCK = 250
 """Frames that the encoder is shown at once: bounds the memory of long clips."""
+AHEAD = 1500
+"""Frames of a clip that may be decoded ahead: 300 MB at 256x256."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A clip read ahead.
+
+    Attributes:
+        track: what the crop stage measured.
+        mp4: the face crop.
+        blocks: its frames, ``[T, H, W, 3]`` RGB each; None where they are decoded one by one.
+    """
+
+    track: Mapping[str, NDArray[Any]]
+    mp4: bytes
+    blocks: list[torch.Tensor] | None
 
 
 class Fitter:
-    """Turns a clip's landmarks and picture into ``motion.npz``.
+    """Turns a clip's landmarks and picture into ``motion.npz``; a ``BatchWorker``.
 
     Args:
-        params: ``method``, ``landmarks``, ``iterations``, ``smoothness``, ``prior``,
+        params: ``method``, ``device``, ``landmarks``, ``iterations``, ``smoothness``, ``prior``,
             ``photometric``, ``max_residual_px``, ``max_bad_frames``.
     """
 
@@ -50,7 +68,8 @@ class Fitter:
             smoothness=params["smoothness"],
             prior=params["prior"],
         )
-        self._encoder = load_encoder() if params["method"] == "encoder" else None
+        by_picture = params["method"] == "encoder"
+        self._encoder = load_encoder(device=params["device"]) if by_picture else None
         self._dense = params["landmarks"] == "mediapipe"
         self._photometric: bool = params["photometric"]
         self._max_residual_px: float = params["max_residual_px"]
@@ -62,12 +81,37 @@ class Fitter:
         Raises:
             ClipError: FIT_RESIDUAL, too many frames are not explained by the face model.
         """
+        return self.fit(clip, self.load(clip, parts))
+
+    def load(self, clip: Clip, parts: Members) -> Seen:  # noqa: ARG002 - by BatchWorker
+        """Decode a clip of at most ``AHEAD`` frames; a longer one is decoded as it is needed."""
         track = read_npz(parts["track.npz"])
+        short = self._encoder is not None and len(track["landmarks"]) <= AHEAD
+        return Seen(track, parts["mp4"], list(_blocks(parts["mp4"])) if short else None)
+
+    def many(self, clips: Sequence[Clip], loaded: Sequence[Seen]) -> list[Members | ClipError]:
+        """Part ``motion.npz`` of each clip, one after the other: none depends on another."""
+        results: list[Members | ClipError] = []
+        for clip, seen in zip(clips, loaded, strict=True):
+            try:
+                results.append(self.fit(clip, seen))
+            except ClipError as error:
+                results.append(error)
+        return results
+
+    def fit(self, clip: Clip, seen: Seen) -> Members:
+        """Part ``motion.npz`` of a clip.
+
+        Raises:
+            ClipError: FIT_RESIDUAL, too many frames are not explained by the face model.
+        """
+        track = seen.track
         if self._encoder is None:
             fit = self._fit(track, clip.clip_id)
         else:
             landmarks = torch.from_numpy(track["landmarks"])
-            clip_seen = encode_clip(self._encoder, self._model, _blocks(parts["mp4"]))
+            frames = _blocks(seen.mp4) if seen.blocks is None else seen.blocks
+            clip_seen = encode_clip(self._encoder, self._model, frames)
             fit = checked(self._model, clip_seen, landmarks)
         residual = fit.residual_px.numpy()
         explained = residual <= self._max_residual_px
@@ -88,7 +132,7 @@ class Fitter:
             "explained": torch.from_numpy(explained),
         }
         if self._photometric:
-            arrays |= self._colours(clip, parts["mp4"], fit)
+            arrays |= self._colours(clip, seen.mp4, fit)
         return {"motion.npz": npz_bytes({name: value.numpy() for name, value in arrays.items()})}
 
     def _fit(self, track: Mapping[str, NDArray[Any]], clip_id: str) -> ClipFit:
@@ -146,7 +190,7 @@ def mesh_landmarks(track: Mapping[str, NDArray[Any]], clip_id: str) -> MeshLandm
     )
 
 
-def make_worker(params: dict[str, Any]) -> Worker:
+def make_worker(params: dict[str, Any]) -> Fitter:
     """Load the face model once for a worker process."""
     torch.set_num_threads(1)
     return Fitter(params)
@@ -168,6 +212,7 @@ def main() -> None:
             deadline_s=params.fit.deadline_s,
             seed=params.seed,
             assets=("anny_head",),
+            resources=Resources(gpus=1.0 if params.fit.device == "cuda" else 0.0),
             packages=(
                 *(("av",) if pictures else ()),
                 *for_colours,

@@ -168,6 +168,8 @@ class FitParams(Section):
     face_model: Literal["open_head"] = "open_head"
     method: Literal["encoder", "landmarks"]
     """The head encoder, from the picture; or the fit to landmarks."""
+    device: Literal["cpu", "cuda"]
+    """Where the head encoder runs; its answers differ in the last bits."""
     landmarks: Literal["dlib", "mediapipe"]
     """What the face model is fitted to."""
     iterations: Annotated[int, Field(ge=1, le=200)]

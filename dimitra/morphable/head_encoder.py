@@ -181,8 +181,8 @@ def encode_clip(
     """Coefficients of a clip whose picture is a face crop.
 
     Args:
-        encoder: in evaluation mode.
-        model: the open head.
+        encoder: in evaluation mode, on any device.
+        model: the open head, on the CPU.
         blocks: the clip's RGB frames, about one head wide, in pieces that bound the memory.
 
     Raises:
@@ -245,11 +245,14 @@ def _estimate(
     frames: UInt8[Tensor, "frames height width 3"],
     windows: Float[Tensor, "frames 3"],
 ) -> HeadEstimate:
+    """Estimates on the CPU, whatever device the encoder is on."""
+    device = next(encoder.parameters()).device
     pieces = []
     for start in range(0, len(frames), BATCH):
-        images = frames[start : start + BATCH].permute(0, 3, 1, 2).float() / 255
-        inputs = cut_windows(images, windows[start : start + BATCH])
-        pieces.append(encoder(inputs.contiguous(memory_format=torch.channels_last)))
+        images = frames[start : start + BATCH].to(device).permute(0, 3, 1, 2).float() / 255
+        inputs = cut_windows(images, windows[start : start + BATCH].to(device))
+        seen = encoder(inputs.contiguous(memory_format=torch.channels_last))
+        pieces.append(HeadEstimate(*(getattr(seen, part.name).cpu() for part in fields(seen))))
     return _joined(pieces)
 
 
