@@ -83,7 +83,9 @@ PATIENCE = Patience()
 
 
 @functools.lru_cache(maxsize=16)
-def _open(root: str, patience: Patience, process: int) -> tuple[Any, str]:
+def _open(
+    root: str, patience: Patience, endpoint: str | None, region: str | None, process: int
+) -> tuple[Any, str]:
     """A root's pyarrow filesystem and the path below it; once a process (S3 survives no fork)."""
     del process
     from pyarrow import fs
@@ -92,18 +94,26 @@ def _open(root: str, patience: Patience, process: int) -> tuple[Any, str]:
     if parts.scheme != "s3":
         filesystem, path = fs.FileSystem.from_uri(root)
         return filesystem, path.rstrip("/")
-    environ = os.environ
-    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     filesystem = fs.S3FileSystem(
-        endpoint_override=endpoint or None,  # pyarrow itself does not look at the environment
-        region=region or ("us-east-1" if endpoint else None),
+        endpoint_override=endpoint,
+        region=region,
         connect_timeout=patience.connect_s,
         request_timeout=patience.silence_s,
         background_writes=True,
+        allow_delayed_open=True,  # one request for a small object in place of three
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_REQUEST_ATTEMPTS),
     )
     return filesystem, f"{parts.netloc}{parts.path}".rstrip("/")
+
+
+def _filesystem(root: str, patience: Patience) -> tuple[Any, str]:
+    """As ``_open``, at the endpoint that the environment names (pyarrow itself does not look)."""
+    environ = os.environ
+    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or None
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or None
+    if endpoint and not region:
+        region = "us-east-1"  # else the AWS library asks EC2's metadata service for one
+    return _open(root, patience, endpoint, region, os.getpid())
 
 
 def _advice(message: str) -> str:
@@ -121,11 +131,20 @@ def _advice(message: str) -> str:
 
 
 def _send(filesystem: Any, path: str, pieces: Iterable[Any]) -> None:
-    """Upload; flushed after every piece, so that one piece at a time is in memory."""
+    """Upload; flushed after every piece, so that one piece at a time is in memory.
+
+    The stream is closed even after an error, which commits what it holds unless a part failed:
+    left open it would do so later, when it is collected, and nobody would look.
+    """
     stream = filesystem.open_output_stream(path)
-    for piece in pieces:
-        stream.write(piece)
-        stream.flush()
+    try:
+        for piece in pieces:
+            stream.write(piece)
+            stream.flush()
+    except BaseException:
+        with suppress(OSError):
+            stream.close()
+        raise
     stream.close()
 
 
@@ -161,7 +180,7 @@ class ObjectStore:
         """
         uri = f"{self.root}/{name}" if name else self.root
         try:
-            filesystem, base = _open(self.root, self.patience, os.getpid())
+            filesystem, base = _filesystem(self.root, self.patience)
         except (ValueError, OSError) as error:
             raise StorageError(f"{self.root} cannot be opened: {error}") from error
         path = f"{base}/{name}" if name else base
