@@ -242,10 +242,11 @@ def local_shards(
         FileNotFoundError: the storage does not hold one of them.
         DamagedError: what it holds is damaged.
     """
+    wanted = None if clip_ids is None else set(clip_ids)
     places: dict[Path, Path] = {}
     missing: dict[Path, Sidecar] = {}
     for shard, sidecar in list_sidecars(folder).items():
-        if clip_ids is not None and not set(clip_ids) & set(sidecar.clip_ids):
+        if wanted is not None and wanted.isdisjoint(sidecar.clip_ids):
             continue
         place = shard
         if not shard.exists():
