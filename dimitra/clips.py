@@ -42,6 +42,7 @@ class Reason(enum.StrEnum):
     DECODE_ERROR = "decode_error"
     NO_FACE = "no_face"
     FACE_LOST = "face_lost"
+    FACE_CUT = "face_cut"
     SEVERAL_FACES = "several_faces"
     FIT_RESIDUAL = "fit_residual"
     BAD_TRANSCRIPT = "bad_transcript"

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 _CHIN, _JAW = 8, slice(0, 17)
 _BROWS = slice(17, 27)
 _SKULL = 0.7
+_FACE = [_CHIN, *range(17, 68)]
+_CUT = 0.05
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,25 @@ def rescale(
     """
     ratio = np.array(new, np.float64) / np.array(old, np.float64)
     return ((points + 0.5) * ratio - 0.5).astype(np.float32)
+
+
+def cut_off(landmarks: NDArray[np.float32], width: int, height: int) -> NDArray[np.bool_]:
+    """Frames in which the border of the picture cuts the face.
+
+    Chin, brows, eyes, nose or mouth lie outside by more than a twentieth of the jaw's width; ears
+    and cheeks may.
+
+    Args:
+        landmarks: ``[T, 68, 2]`` source pixels.
+        width: of the picture, pixels.
+        height: likewise.
+
+    Returns:
+        ``[T]``.
+    """
+    inner = landmarks[:, _FACE]
+    beyond = np.maximum(-inner, inner - np.array([width - 1, height - 1])).max(axis=(1, 2))
+    return np.asarray(beyond > _CUT * np.ptp(landmarks[:, _JAW, 0], axis=1))
 
 
 def head_extent(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:

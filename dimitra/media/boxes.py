@@ -20,7 +20,7 @@ _CONTAINERS = frozenset(
 )
 """Boxes that hold boxes; demuxers descend into them wherever they stand."""
 
-_MAX_BOXES = 500_000
+_MAX_BOXES = 200_000
 _MAX_DEPTH = 12
 _MAX_REFERENCES = 256
 _NOT_SOUND = frozenset((b"vide", b"subp", b"clcp"))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimitra.faces.crop import CropBox, crop_box, head_extent, rescale, to_crop, to_source
+from dimitra.faces.crop import CropBox, crop_box, cut_off, head_extent, rescale, to_crop, to_source
 from dimitra.media.video import SCALING, encode_mp4, iterate_frames, scaler, to_rgb
 
 
@@ -86,3 +86,24 @@ def test_rescaling_keeps_the_picture_edges() -> None:
     assert rescale(corners, (320, 180), (1920, 1080)) == pytest.approx(
         np.array([[-0.5, -0.5], [1919.5, 1079.5]])
     )
+
+
+def test_a_face_is_cut_where_more_than_ears_and_cheeks_lie_outside() -> None:
+    angles = np.linspace(np.pi, 2 * np.pi, 17)
+    face = np.zeros((68, 2), np.float32)
+    face[:17] = np.stack([100 + 50 * np.cos(angles), 100 - 60 * np.sin(angles)], 1)
+    face[17:] = np.random.default_rng(0).uniform((75, 70), (125, 140), (51, 2))
+    inner = face[[8, *range(17, 68)]]
+    lowest, highest = inner.min(axis=0), inner.max(axis=0)
+    slack = 0.05 * 100  # the jaw is 100 pixels wide
+    whole = np.stack([face, face + [200, 200]]).astype(np.float32)
+    assert cut_off(whole, 360, 370).tolist() == [False, False]
+    assert cut_off(whole, 320, 370).tolist() == [False, True]
+    cheeks = (face - [60, 0])[None].astype(np.float32)
+    assert cheeks[..., 0].min() < -5
+    assert not cut_off(cheeks, 300, 300).any()
+    for shift, cut in ((slack - 0.1, False), (slack + 0.1, True)):
+        left, up = (-lowest[0] - shift, 0), (0, -lowest[1] - shift)
+        right, down = (299 - highest[0] + shift, 0), (0, 299 - highest[1] + shift)
+        for move in (left, up, right, down):
+            assert cut_off((face + move)[None].astype(np.float32), 300, 300).tolist() == [cut]
