@@ -96,7 +96,7 @@ def test_a_face_is_cut_where_more_than_ears_and_cheeks_lie_outside() -> None:
     inner = face[[8, *range(17, 68)]]
     lowest, highest = inner.min(axis=0), inner.max(axis=0)
     slack = 0.05 * 100  # the jaw is 100 pixels wide
-    whole = np.stack([face, face + [200, 200]]).astype(np.float32)
+    whole = np.stack([face, face + np.array([200, 200])]).astype(np.float32)
     assert cut_off(whole, 360, 370).tolist() == [False, False]
     assert cut_off(whole, 320, 370).tolist() == [False, True]
     cheeks = (face - [60, 0])[None].astype(np.float32)

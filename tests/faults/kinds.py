@@ -64,7 +64,7 @@ def _socket(path: Path) -> None:
 def _outside(path: Path) -> None:
     target = path.parents[4] / "private.mp4"
     target.write_bytes(good())
-    path.symlink_to(target)
+    path.symlink_to(target.resolve())
 
 
 def _inside(path: Path) -> None:
