@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 3
 """A clip that is alone in flight each time its worker dies, this many times, is quarantined."""
 _POLL_S = 0.25
+_LOOK_SHARE = 0.1
+"""Most of the driver's time that looking at the records may take."""
 _PER_RECORD = 512
 _LOST_NODE = ("node has died", "node was terminated", "node is dead", "node failure")
 _UNREACHABLE_S = 60.0
@@ -53,7 +55,7 @@ class Task:
     tries: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Slot:
     """One actor, and the task it is at."""
 
@@ -119,8 +121,11 @@ class Pool:
     _strikes: Counter[tuple[str, str]] = field(default_factory=Counter)
     _shards_done: int = 0
     _records: list[Any] = field(default_factory=list)
+    _started: int = 0
+    _actor_class: Any = None
     _coming: dict[str, Future[Delivery]] = field(default_factory=dict)
     _states: dict[str, InFlight] = field(default_factory=dict)
+    _next_look: float = 0.0
     _warned: float = 0.0
     _threads: ThreadPoolExecutor = field(init=False)
 
@@ -136,8 +141,12 @@ class Pool:
             OSError: a machine is at fault, for example its disk is full.
             StageError: the storage or an input shard is at fault.
         """
+        import ray
+
         self._left = len(self.waiting)
         self._warned = time.monotonic()
+        self._actor_class = ray.remote(ShardActor)  # once: every call exports the class anew
+        self._records = [self._record() for _ in range(-(-workers // _PER_RECORD))]
         with ThreadPoolExecutor(4, "deliver") as self._threads:
             try:
                 self.slots = [self._start() for _ in range(workers)]
@@ -149,24 +158,20 @@ class Pool:
                     future.cancel()
 
     def _record(self) -> Any:
-        """The record actor that the next slot reports to."""
+        """Start a record actor."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        if len(self.slots) >= _PER_RECORD * len(self._records):
-            # Beside the driver: a node that is taken away must not take the record along.
-            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), False)
-            record: Any = ray.remote(Record)
-            self._records.append(record.options(num_cpus=0, scheduling_strategy=here).remote())
-        return self._records[len(self.slots) % len(self._records)]
+        # Beside the driver: a node that is taken away must not take the record along.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), False)
+        record: Any = ray.remote(Record)
+        return record.options(num_cpus=0, scheduling_strategy=here).remote()
 
     def _start(self) -> Slot:
         """Start an actor and have it load its models."""
-        import ray
-
-        record = self._record()
-        actor_class: Any = ray.remote(ShardActor)
-        actor = actor_class.options(
+        record = self._records[self._started % len(self._records)]
+        self._started += 1
+        actor = self._actor_class.options(
             num_cpus=self.resources.cpus,
             num_gpus=self.resources.gpus,
             memory=self.resources.memory_mb * 1_000_000 or None,
@@ -353,8 +358,20 @@ class Pool:
 
         busy = {slot.pending: slot for slot in self.slots}
         ready, _ = ray.wait(list(busy), num_returns=1, timeout=_POLL_S)
+        if ready:  # take along whatever else is ready
+            ready, _ = ray.wait(list(busy), num_returns=len(busy), timeout=0)
         for reference in ready:
             self._collect(busy[reference])
+        self._look()
+        self._warn_of_starvation()
+
+    def _look(self) -> None:
+        """Ask the records what is in flight, now and then, and end what is late."""
+        import ray
+
+        began = time.monotonic()
+        if began < self._next_look:
+            return
         self._states = {}
         for states in ray.get([record.all.remote() for record in self._records]):
             self._states.update(states)
@@ -366,7 +383,8 @@ class Pool:
             slack = slot.order.batch * (2 if slot.order.ahead else 1)
             if max(state.ages_s.values(), default=0.0) > allowed * slack:
                 self._late(slot, slot.task, state)
-        self._warn_of_starvation()
+        now = time.monotonic()
+        self._next_look = max(began + _POLL_S, now + (now - began) / _LOOK_SHARE)
 
     def _warn_of_starvation(self) -> None:
         """Say what is missing while no worker has found a place for a minute."""
