@@ -41,7 +41,7 @@ from fitting.still import StillFaces, jitter
 from fitting.tally import Tally, report
 
 from dimitra.assets import asset_path
-from dimitra.faces.landmarks import Dlib68
+from dimitra.faces.landmarks import load_68
 from dimitra.faces.mediapipe import MediaPipeLandmarker
 from dimitra.morphable import open_head
 from dimitra.morphable.coefficients import MOUTH
@@ -109,7 +109,7 @@ def main() -> None:
     chosen = arguments.sources or list(offered)
     if unknown := sorted(set(chosen) - set(offered)):
         parser.error(f"no sources {unknown} for these crops, only {sorted(offered)}")
-    faces = StillFaces(Dlib68(asset_path("dlib_68")), landmarker)
+    faces = StillFaces(load_68(asset_path("dlib_68")), landmarker)
     spread = list(samples.values())[:: max(1, len(samples) // STILL_CLIPS)][:STILL_CLIPS]
     still = [faces.measure(sample, seed) for seed, sample in enumerate(spread)]
     for name in chosen:

@@ -15,15 +15,24 @@ from numpy.typing import NDArray
 
 from dimitra.assets import asset_path
 from dimitra.clips import Clip, ClipError, Reason
-from dimitra.faces.crop import CropBox, crop_box, rescale, to_crop
+from dimitra.datasets.original import check_unchanged
+from dimitra.faces.crop import CropBox, crop_box, cut_off, rescale, to_crop
 from dimitra.faces.detector import DlibDetector
-from dimitra.faces.landmarks import Dlib68, Landmarker
+from dimitra.faces.landmarks import Landmarker, load_68
 from dimitra.faces.mediapipe import MediaPipeError, MediaPipeLandmarker, complete
 from dimitra.faces.mesh import FaceMesh, pack
-from dimitra.faces.track import FaceTracker, Track, interpolate, measure_steadily, smooth_boxes
+from dimitra.faces.track import (
+    BLOCK,
+    FaceTracker,
+    Track,
+    interpolate,
+    measure_steadily,
+    smooth_boxes,
+)
 from dimitra.media.audio import SAMPLE_RATE_HZ, encode_flac, read_audio
 from dimitra.media.container import MediaLimits, frame_count, probe
-from dimitra.media.video import SCALING, encode_mp4, iterate_frames, scaler, to_rgb
+from dimitra.media.kept_frames import KeptFrames
+from dimitra.media.video import SCALING, encode_mp4, iterate_frames, luma, scaler, to_rgb
 from dimitra.shards import Members, npz_bytes
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
@@ -32,8 +41,11 @@ from pipelines.params import load
 SEARCH_SIDES_PX = (320, 640, 1280)
 """Longer side of the picture in which faces are sought: the next one where too few are found."""
 
-LANDMARK_SCALE = 2
-"""Landmarks are measured on the crop at twice its size, because dlib answers in whole pixels."""
+KEPT_BYTES = 200_000_000
+"""Frames of a clip that are kept between the two passes over it; a larger clip is decoded twice."""
+
+MESH_SCALE = 2
+"""MediaPipe's mesh is measured on the crop at twice its size."""
 
 _DOUBTFUL = -0.5
 _SILENCE_RMS = 1e-4
@@ -56,7 +68,7 @@ class Cropper:
         self._max_missing: float = crop["max_missing"]
         self._crf: int = crop["crf"]
         self._preset: str = crop["preset"]
-        self._landmarker: Landmarker = Dlib68(asset_path("dlib_68"))
+        self._landmarker: Landmarker = load_68(asset_path("dlib_68"))
         self._mesh = (
             MediaPipeLandmarker(asset_path("mediapipe_landmarker"))
             if crop["mesh"] == "mediapipe"
@@ -71,12 +83,13 @@ class Cropper:
         probe(video, self._limits, audio=clip.audio_path is None)
         samples = self._sound(sound, clip)
         frames = frame_count(len(samples) / SAMPLE_RATE_HZ, self._fps)
-        track, size = self._track(video, clip, frames)
+        pictures = KeptFrames(lambda: islice(self._frames(video, clip), frames), KEPT_BYTES)
+        track, size = self._track(pictures, clip)
         frames = len(track.detected)
         self._check_length(frames, clip)
         box = crop_box(track.landmarks[track.detected], *size, self._margin)
         boxes = smooth_boxes(track.landmarks)
-        mp4, landmarks, mesh = self._cut(video, clip, box, boxes)
+        mp4, landmarks, mesh = self._cut(pictures, clip, box, boxes)
         return {
             "mp4": mp4,
             "flac": encode_flac(self._fit(samples, frames)),
@@ -105,13 +118,13 @@ class Cropper:
     def _frames(self, path: Path, clip: Clip) -> Iterator[av.VideoFrame]:
         return iterate_frames(path, clip.start_s, clip.end_s, self._fps, self._limits)
 
-    def _track(self, path: Path, clip: Clip, frames: int) -> tuple[Track, tuple[int, int]]:
-        """Track in source pixels over at most ``frames`` frames, and the source's size."""
+    def _track(self, pictures: KeptFrames, clip: Clip) -> tuple[Track, tuple[int, int]]:
+        """Track in source pixels, and the source's size."""
         best: Track | None = None
         refusal: ClipError | None = None
         size = (0, 0)
         for side in SEARCH_SIDES_PX:
-            search = _Search(islice(self._frames(path, clip), frames), side, clip.clip_id)
+            search = _Search(iter(pictures), side, clip.clip_id)
             try:
                 track = self._tracker.follow(search, clip.clip_id)
             except ClipError as error:
@@ -137,30 +150,38 @@ class Cropper:
                 f"{clip.clip_id}: the face is missing in {best.missing:.0%} of the frames, "
                 f"crop.max_missing is {self._max_missing:.0%}",
             )
+        cut = float(cut_off(best.landmarks[best.detected], *size).mean())
+        if cut > self._max_missing:
+            raise ClipError(
+                Reason.FACE_CUT,
+                f"{clip.clip_id}: the border of the picture cuts the face in {cut:.0%} of the "
+                f"frames, crop.max_missing is {self._max_missing:.0%}",
+            )
         return best, size
 
     def _cut(
-        self, path: Path, clip: Clip, box: CropBox, boxes: NDArray[np.float32]
+        self, pictures: KeptFrames, clip: Clip, box: CropBox, boxes: NDArray[np.float32]
     ) -> tuple[bytes, NDArray[np.float32], FaceMesh | None]:
         """Encoded crop, landmarks ``[T, 68, 2]`` and face mesh in its pixels."""
-        size, large = self._size, self._size * LANDMARK_SCALE
-        places = to_crop(boxes.reshape(-1, 2, 2), box.transform(large)).reshape(-1, 4)
-        landmarks: list[NDArray[np.float32]] = []
+        size = self._size
+        places = to_crop(boxes.reshape(-1, 2, 2), box.transform(size)).reshape(-1, 4)
+        points = _CropLandmarks(self._landmarker, places, size)
         answers: list[tuple[NDArray[np.float32], NDArray[np.float32]] | None] = []
 
         def crops() -> Iterator[av.VideoFrame]:
             cut: Callable[[av.VideoFrame], av.VideoFrame] | None = None
             enlarge: Callable[[av.VideoFrame], av.VideoFrame] | None = None
             square = f"crop={box.side}:{box.side}:{box.x}:{box.y}"
-            for frame, place in zip(self._frames(path, clip), places, strict=False):
+            for frame in islice(pictures, len(places)):
                 if cut is None or enlarge is None:
                     cut = scaler(frame, f"{square},{_scale(size, size)},format=yuv420p")
+                    large = size * MESH_SCALE
                     enlarge = scaler(frame, f"{square},{_scale(large, large)},format=rgb24")
-                image = to_rgb(enlarge(frame))
-                landmarks.append(measure_steadily(self._landmarker, image, place))
                 if self._mesh is not None:
-                    answers.append(self._mesh.measure(image))
-                yield cut(frame)
+                    answers.append(self._mesh.measure(to_rgb(enlarge(frame))))
+                crop = cut(frame)
+                points.add(luma(crop))
+                yield crop
 
         mp4 = encode_mp4(crops(), fps=self._fps, crf=self._crf, preset=self._preset)
         mesh: FaceMesh | None = None
@@ -173,9 +194,10 @@ class Cropper:
                     f"{clip.clip_id}: MediaPipe finds no face in {missing:.0%} of the frames, "
                     f"crop.max_missing is {self._max_missing:.0%}",
                 )
-            points = rescale(mesh.points, (large, large), (size, size))
-            mesh = FaceMesh(points, mesh.scores, mesh.found)
-        return mp4, rescale(np.stack(landmarks), (large, large), (size, size)), mesh
+            large = size * MESH_SCALE
+            small = rescale(mesh.points, (large, large), (size, size))
+            mesh = FaceMesh(small, mesh.scores, mesh.found)
+        return mp4, points.finish(), mesh
 
     def _check_length(self, frames: int, clip: Clip) -> None:
         if frames < max(1.0, self._limits.min_duration_s * self._fps):
@@ -188,6 +210,34 @@ class Cropper:
     def _fit(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
         length = frames * SAMPLE_RATE_HZ // self._fps
         return np.pad(samples[:length], (0, max(0, length - len(samples))))
+
+
+class _CropLandmarks:
+    """Landmarks of crops as they come, measured a block at a time."""
+
+    def __init__(self, landmarker: Landmarker, places: NDArray[np.float32], size: int) -> None:
+        self._landmarker = landmarker
+        self._places = places
+        self._block = np.empty((min(BLOCK, len(places)), size, size), np.uint8)
+        self._count = 0
+        self._measured: list[NDArray[np.float32]] = []
+
+    def add(self, image: NDArray[np.uint8]) -> None:
+        """Take the next crop ``[size, size]``, grey."""
+        self._block[self._count % BLOCK] = image
+        self._count += 1
+        if self._count % BLOCK == 0:
+            self._measure(BLOCK)
+
+    def finish(self) -> NDArray[np.float32]:
+        """Landmarks ``[T, 68, 2]`` of all crops."""
+        if self._count % BLOCK:
+            self._measure(self._count % BLOCK)
+        return np.concatenate(self._measured)
+
+    def _measure(self, count: int) -> None:
+        places = self._places[self._count - count : self._count]
+        self._measured.append(measure_steadily(self._landmarker, self._block[:count], places))
 
 
 class _Search:
@@ -219,7 +269,7 @@ class _Search:
                     f"{(frame.width, frame.height)}",
                 )
             self.count += 1
-            yield np.ascontiguousarray(shrink(frame).to_ndarray(), dtype=np.uint8)
+            yield luma(shrink(frame))
 
 
 def _scale(width: int, height: int) -> str:
@@ -228,13 +278,21 @@ def _scale(width: int, height: int) -> str:
 
 def make_worker(params: dict[str, Any]) -> Worker:
     """Load detector and landmarks once for a worker process."""
-    return Cropper(params)
+    cropper = Cropper(params)
+    roots = {name: Path(path) for name, path in params["roots"].items()}
+
+    def work(clip: Clip, parts: Members) -> Members:
+        check_unchanged(roots[clip.dataset], clip)
+        return cropper(clip, parts)
+
+    return work
 
 
 def main() -> None:
     """Run the stage."""
     params = load()
     root = Path(params.datasets.root)
+    roots = {name: (root / one.path).as_posix() for name, one in params.datasets.sets.items()}
     dense = params.crop.mesh == "mediapipe"
     mesh_assets = ("mediapipe_landmarker",) if dense else ()
     mesh_packages = ("mediapipe",) if dense else ()
@@ -245,19 +303,22 @@ def main() -> None:
             params={
                 "crop": params.crop.model_dump(exclude={"deadline_s"}),
                 "limits": params.limits.model_dump(),
-                "roots": {
-                    name: (root / one.path).as_posix() for name, one in params.datasets.sets.items()
-                },
+                "roots": roots,
             },
+            media=roots,
             units=units_of(read_manifest(), []),
             output=Path("data/crops"),
             budget=params.budgets.crop,
             deadline_s=params.crop.deadline_s,
             seed=params.seed,
             assets=("dlib_68", *mesh_assets),
-            packages=("av", "dlib-bin", *mesh_packages, "numpy", "soundfile", "soxr"),
+            packages=(
+                *("av", "dlib-bin", *mesh_packages, "numba", "numpy", "pillow", "scipy"),
+                *("soundfile", "soxr"),
+            ),
         ),
         params.ray,
+        params.storage,
     )
 
 

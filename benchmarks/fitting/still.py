@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dimitra.faces.landmarks import Dlib68
+from dimitra.faces.landmarks import Landmarker
 from dimitra.faces.mediapipe import MediaPipeLandmarker
 from dimitra.faces.track import measure_steadily, smooth_boxes
 from dimitra.morphable.camera import aligned_to_crop, project, to_camera
@@ -17,10 +17,12 @@ from dimitra.morphable.fit import ClipFit
 from dimitra.morphable.model import FaceModel
 from fitting.corpus import CROP_PX, Sample
 from fitting.errors import FACE
-from fitting.meshes import enlarge, mesh_of, to_crop, to_large
+from fitting.meshes import enlarge, mesh_of
 
 FRAMES, NOISE = 50, 2.0
 """Pictures, and the standard deviation of their noise (of 255)."""
+GREY = np.array([0.299, 0.587, 0.114], np.float32)
+"""Brightness of red, green and blue (ITU-R BT.601), as the crops' first plane has it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class StillFaces:
         mesh: where MediaPipe is asked for.
     """
 
-    dlib: Dlib68
+    dlib: Landmarker
     mesh: MediaPipeLandmarker | None
 
     def measure(self, sample: Sample, seed: int) -> Sample:
@@ -44,24 +46,19 @@ class StillFaces:
             [picture + noise.normal(0.0, NOISE, picture.shape) for _ in range(FRAMES)]
         )
         frames = np.rint(frames.clip(0, 255)).astype(np.uint8)
-        images = [enlarge(frame) for frame in frames]
-        start = to_large(sample.track["landmarks"][middle])
+        grey = np.rint(frames @ GREY).astype(np.uint8)
+        start = sample.track["landmarks"][middle]
         boxes = smooth_boxes(np.repeat(start[None].astype(np.float32), FRAMES, 0))
         for _ in range(2):  # the boxes follow the landmarks, as in tracking
-            points = np.stack(
-                [
-                    measure_steadily(self.dlib, image, box)
-                    for image, box in zip(images, boxes, strict=True)
-                ]
-            )
+            points = measure_steadily(self.dlib, grey, boxes)
             boxes = smooth_boxes(points)
         track = {
             **sample.track,
-            "landmarks": to_crop(points),
+            "landmarks": points,
             "detected": np.ones(FRAMES, np.bool_),
         }
         if self.mesh is not None:
-            track |= mesh_of(images, self.mesh)
+            track |= mesh_of([enlarge(frame) for frame in frames], self.mesh)
         return Sample(track, sample.truth, lambda: frames)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dimitra.faces.boxes import Box
+from dimitra.faces.shape_predictor import ShapePredictor
 
 POINTS = 68
 _RIGID = slice(17, 48)
@@ -18,18 +19,35 @@ _BOX_SIDE = 4.06
 
 
 class Landmarker(Protocol):
-    """Measures landmarks of a face whose box is known."""
+    """Measures landmarks of many faces whose boxes are known."""
 
-    def measure(self, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
-        """Landmarks ``[68, 2]`` in pixels (x right, y down, pixel centres at integers)."""
+    def measure(
+        self,
+        images: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        frames: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float32]:
+        """Landmarks ``[N, 68, 2]`` of faces ``[N]`` in grey images; see ``ShapePredictor``."""
         ...
 
 
-class Dlib68:
-    """dlib's ensemble of regression trees (Kazemi and Sullivan, 2014).
+def load_68(path: Path) -> ShapePredictor:
+    """Load the 68 landmarks of dlib's file; they come in fractions of pixels.
 
-    It answers in whole pixels, so an image in which the face is large gives finer answers, at no
-    cost in time.
+    Args:
+        path: ``shape_predictor_68_face_landmarks.dat``.
+
+    Raises:
+        ValueError: the file holds another predictor.
+    """
+    predictor = ShapePredictor(path)
+    if predictor.points != POINTS:
+        raise ValueError(f"{path.name} places {predictor.points} points, need {POINTS}")
+    return predictor
+
+
+class Dlib68:
+    """dlib's own evaluation of the 68 landmarks: whole pixels, as the papers' metrics have them.
 
     Args:
         path: ``shape_predictor_68_face_landmarks.dat``.

@@ -1,8 +1,9 @@
 """Following one face through a video.
 
-The detector looks at every k-th frame; in between, each frame's landmarks start from the box of
-the frame before, which is faster than detection and does not jump. When detector and landmarks
-disagree about who is in the picture, the detector looks at every frame of that stretch.
+The detector looks at every k-th frame, mostly only around the face where it was last; in between,
+boxes go in a straight line. Landmarks are measured in all frames of a block at once, from these
+boxes. Where the detector does not find again what it knew, or finds somebody else, it looks at
+every frame of that stretch.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 
 from dimitra.clips import ClipError, Reason
@@ -19,10 +21,23 @@ from dimitra.faces.boxes import Box, area, overlap
 from dimitra.faces.detector import Detection, FaceDetector
 from dimitra.faces.landmarks import Landmarker, face_box
 
+BLOCK = 128
+"""Frames measured at once, at least: enough that reading the landmarker's trees from memory costs
+little a frame; and all that the tracker keeps of a long video."""
+
 _SAME_FACE = 0.3
 _SURE = 0.0
 _AMBIGUOUS = 0.8
 _SMOOTHING_FRAMES = 1.5
+_WHOLE_EVERY = 5
+"""Looks between two at the whole picture; the others are at the surroundings of known faces."""
+_SURROUNDINGS = 1.6
+"""Side of what is searched around a known face, in sides of its box."""
+_NEAR_SIDE_PX = 90.0
+"""A known face is shrunk to this side before it is sought: the detector needs 80."""
+_TRIALS = (-0.03, 0.03)
+_MISPLACED = 0.15
+"""A box further off than this share of its side is measured again from where the face was."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +60,23 @@ class Track:
 
 @dataclass
 class _Face:
-    """A face under way: landmarks of the frames in which it was seen."""
+    """A face under way.
 
+    Attributes:
+        box: where it was last.
+        places: boxes in the frames of the present block.
+        seen: landmarks in the frames of earlier blocks.
+        active: whether it was there in the frame last looked at.
+    """
+
+    box: Box
+    places: dict[int, Box] = field(default_factory=dict)
     seen: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     active: bool = True
 
-    @property
-    def last(self) -> NDArray[np.float32]:
-        return self.seen[max(self.seen)]
-
-    @property
-    def box(self) -> Box:
-        return face_box(self.last)
+    def move(self, index: int, box: Box) -> None:
+        """The detector found it in frame ``index``."""
+        self.box = self.places[index] = box
 
     def weight(self) -> float:
         """Area summed over the frames: large and steady faces weigh most."""
@@ -86,81 +106,120 @@ class FaceTracker:
         """Track the main face.
 
         Args:
-            images: ``[H, W]`` grey or ``[H, W, 3]`` RGB frames of one size.
+            images: ``[H, W]`` grey frames of one size; each is copied before the next is asked for.
             name: of the clip, for messages.
 
         Raises:
             ClipError: NO_FACE, or SEVERAL_FACES where two faces weigh nearly the same.
         """
         faces: list[_Face] = []
-        stretch: list[NDArray[np.uint8]] = []
-        count = 0
+        block = np.empty((0, 0, 0), np.uint8)
+        count = first = looked = 0  # frames so far, begin of the block, frames up to the last look
         for index, image in enumerate(images):
+            if index == 0:
+                block = np.empty((BLOCK + self._every, *image.shape), np.uint8)
+            block[index - first] = image
             count = index + 1
-            stretch.append(image)
             if index % self._every == 0:
-                self._follow_stretch(faces, stretch, index)
-                stretch.clear()
-        if stretch:
-            self._follow_stretch(faces, stretch, count - 1)
+                self._follow_stretch(faces, block[looked - first : count - first], index)
+                looked = count
+                if count - first >= BLOCK:
+                    self._measure(faces, block, first)
+                    first = count
+        if looked < count:
+            self._follow_stretch(faces, block[looked - first : count - first], count - 1)
+        self._measure(faces, block, first)
         if not faces:
             raise ClipError(
                 Reason.NO_FACE, f"{name}: no face found in {count} frames; is it a talking head?"
             )
         return _complete(_choose(faces, name), count)
 
-    def _follow_stretch(
-        self, faces: list[_Face], images: list[NDArray[np.uint8]], index: int
-    ) -> None:
+    def _follow_stretch(self, faces: list[_Face], images: NDArray[np.uint8], index: int) -> None:
         """Extend the faces over ``images``, the last of which is frame ``index``."""
         first = index - len(images) + 1
         active = [face for face in faces if face.active]
-        tracked = [self._by_landmarks(face.last, images) for face in active]
-        boxes = [face_box(points[-1]) for points in tracked]
-        found = self._detector.detect(images[-1])
-        pairs = _match(boxes, found)
+        near = self._look_near(active, images[-1]) if index // self._every % _WHOLE_EVERY else None
+        found = self._detector.detect(images[-1]) if near is None else near
+        pairs = _match([face.box for face in active], found)
         newcomers = [
             face
             for number, face in enumerate(found)
             if face.score >= _SURE and number not in pairs.values()
         ]
         if len(pairs) == len(active) and not newcomers:
-            for face, points in zip(active, tracked, strict=True):
-                face.seen.update({first + step: point for step, point in enumerate(points)})
+            for number, face in enumerate(active):
+                start, end = face.box, found[pairs[number]].box
+                for step in range(1, len(images) + 1):
+                    share = np.float32(step / len(images))
+                    face.move(first + step - 1, start + share * (end - start))
             return
         for step, image in enumerate(images[:-1]):
-            self._by_detection(faces, image, self._detector.detect(image), first + step)
-        self._by_detection(faces, images[-1], found, index)
+            self._by_detection(faces, self._detector.detect(image), first + step)
+        self._by_detection(faces, found, index)
 
-    def _by_landmarks(
-        self, start: NDArray[np.float32], images: list[NDArray[np.uint8]]
-    ) -> list[NDArray[np.float32]]:
-        points = [start]
-        for image in images:
-            points.append(self._landmarker.measure(image, face_box(points[-1])))
-        return points[1:]
+    def _look_near(self, known: list[_Face], image: NDArray[np.uint8]) -> list[Detection] | None:
+        """Known faces, each near where it was; None unless every one is there, and apart."""
+        near = [self._near(face.box, image) for face in known]
+        found = [detection for detection in near if detection is not None]
+        apart = all(
+            overlap(one.box, other.box) < _SAME_FACE
+            for number, one in enumerate(found)
+            for other in found[:number]
+        )
+        return found if known and len(found) == len(known) and apart else None
 
-    def _by_detection(
-        self,
-        faces: list[_Face],
-        image: NDArray[np.uint8],
-        found: list[Detection],
-        index: int,
-    ) -> None:
+    def _near(self, box: Box, image: NDArray[np.uint8]) -> Detection | None:
+        """The face that fits ``box`` best, sought around it in a picture of its own."""
+        height, width = image.shape
+        side = float(box[2] - box[0])
+        middle, reach = (box[:2] + box[2:]) / 2, _SURROUNDINGS * side / 2
+        low = np.floor(np.maximum(middle - reach, 0.0)).astype(int)
+        high = np.ceil(np.minimum(middle + reach, (width, height))).astype(int)
+        if (high <= low).any():
+            return None
+        scale = min(1.0, _NEAR_SIDE_PX / side)
+        part = Image.fromarray(image[low[1] : high[1], low[0] : high[0]])
+        size = np.maximum(1, np.rint((high - low) * scale)).astype(int)
+        if scale < 1.0:
+            part = part.resize((int(size[0]), int(size[1])), Image.Resampling.BILINEAR)
+        ratio, corner = np.tile((high - low) / size, 2), np.tile(low, 2)
+        found = [
+            Detection((face.box * ratio + corner).astype(np.float32), face.score)
+            for face in self._detector.detect(np.asarray(part))
+        ]
+        best = max(found, key=lambda face: overlap(face.box, box), default=None)
+        return None if best is None or overlap(best.box, box) < _SAME_FACE else best
+
+    def _by_detection(self, faces: list[_Face], found: list[Detection], index: int) -> None:
         pairs = _match([face.box for face in faces], found)
         for number, face in enumerate(faces):
             face.active = number in pairs
             if face.active:
-                face.seen[index] = self._measure(image, found[pairs[number]].box)
+                face.move(index, found[pairs[number]].box)
         for number, detection in enumerate(found):
             if detection.score >= _SURE and number not in pairs.values():
-                faces.append(_Face({index: self._measure(image, detection.box)}))
+                faces.append(_Face(detection.box, {index: detection.box}))
 
-    def _measure(self, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
-        # The second pass starts from the box that tracking uses: detections jump in steps of
-        # their image pyramid.
-        rough = self._landmarker.measure(image, box)
-        return self._landmarker.measure(image, face_box(rough))
+    def _measure(self, faces: list[_Face], images: NDArray[np.uint8], first: int) -> None:
+        """Landmarks of all faces in a block whose first frame has the number ``first``."""
+        at = [(face, index) for face in faces for index in sorted(face.places)]
+        if not at:
+            return
+        boxes = np.stack([face.places[index] for face, index in at])
+        frames = np.array([index - first for _, index in at])
+        points = self._landmarker.measure(images, boxes, frames)
+        settled = face_box(points)
+        side = boxes[:, 2] - boxes[:, 0]
+        again = np.abs(settled - boxes).max(axis=1) > _MISPLACED * side
+        if again.any():
+            points[again] = self._landmarker.measure(images, settled[again], frames[again])
+        for (face, index), point in zip(at, points, strict=True):
+            face.seen[index] = point
+        for face in faces:
+            if face.places:
+                face.box = face_box(face.seen[max(face.places)])
+                face.places.clear()
 
 
 def _match(boxes: list[Box], found: list[Detection]) -> dict[int, int]:
@@ -227,12 +286,21 @@ def smooth_boxes(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def measure_steadily(
-    landmarker: Landmarker, image: NDArray[np.uint8], box: Box
+    landmarker: Landmarker,
+    images: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Landmarks ``[68, 2]`` as the mean over three slightly different boxes.
+    """Landmarks ``[T, 68, 2]`` as the mean over slightly different boxes.
 
-    The mean answers in fractions of pixels and shakes less than a single measurement.
+    The mean shakes less than a single measurement.
+
+    Args:
+        landmarker: measures landmarks.
+        images: ``[T, H, W]`` grey.
+        boxes: ``[T, 4]``.
     """
-    slack = np.array([-1.0, -1.0, 1.0, 1.0], np.float32) * float(box[2] - box[0]) * 0.015
-    answers = [landmarker.measure(image, box + step * slack) for step in (-1.0, 0.0, 1.0)]
-    return np.asarray(np.mean(answers, axis=0), np.float32)
+    slack = (boxes[:, 2:3] - boxes[:, :1]) * np.array([-1.0, -1.0, 1.0, 1.0], np.float32)
+    trials = np.concatenate([boxes + np.float32(step) * slack for step in _TRIALS])
+    frames = np.tile(np.arange(len(boxes)), len(_TRIALS))
+    found = landmarker.measure(images, trials, frames)
+    return np.asarray(found.reshape(len(_TRIALS), -1, *found.shape[1:]).mean(axis=0), np.float32)

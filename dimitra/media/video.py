@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import av
 import numpy as np
@@ -43,6 +43,9 @@ _TRUNCATION_S = 0.5
 _AUDIO_BLOCK = 1024
 _TIME_EPSILON_S = 1e-6
 _BT601, _LIMITED = 6, 1
+_LUMA_FIRST = frozenset(
+    ("gray", "yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
+)
 _FLAGS = (
     Interpolation.BICUBIC
     | Interpolation.ACCURATE_RND
@@ -159,6 +162,22 @@ def to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Frame as ``[H, W, 3]`` RGB, converted with the colour matrix the frame declares."""
     array = frame.reformat(format="rgb24", interpolation=_FLAGS).to_ndarray()
     return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def luma(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Brightness of a grey or planar 8-bit YUV frame, without a copy.
+
+    Returns:
+        ``[H, W]``, a view of the frame's memory.
+
+    Raises:
+        ValueError: the frame has another pixel format.
+    """
+    if frame.format.name not in _LUMA_FIRST:
+        raise ValueError(f"frame is {frame.format.name}, need one of {sorted(_LUMA_FIRST)}")
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(cast("Any", plane)), np.uint8).reshape(-1, plane.line_size)
+    return np.asarray(rows[: frame.height, : frame.width], np.uint8)
 
 
 def scaler(template: av.VideoFrame, filters: str) -> Callable[[av.VideoFrame], av.VideoFrame]:

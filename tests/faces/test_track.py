@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from skimage import data
+from skimage.color import rgb2gray
 
 from dimitra.assets import asset_path
 from dimitra.clips import ClipError, Reason
 from dimitra.faces.detector import DlibDetector
-from dimitra.faces.landmarks import Dlib68, face_box
+from dimitra.faces.landmarks import face_box, load_68
 from dimitra.faces.track import FaceTracker, interpolate, smooth_boxes
 
 FRAMES = 40
@@ -19,7 +20,7 @@ WINDOW = 220
 
 @pytest.fixture(scope="module")
 def tracker() -> FaceTracker:
-    return FaceTracker(DlibDetector(-0.5), Dlib68(asset_path("dlib_68")), detect_every=8)
+    return FaceTracker(DlibDetector(-0.5), load_68(asset_path("dlib_68")), detect_every=8)
 
 
 def _path() -> list[tuple[int, int]]:
@@ -28,13 +29,17 @@ def _path() -> list[tuple[int, int]]:
     return [(round(120 + 25 * np.sin(p)), round(20 + 15 * np.cos(2 * p))) for p in phase]
 
 
+def _photo() -> NDArray[np.uint8]:
+    return np.rint(255 * rgb2gray(data.astronaut())).astype(np.uint8)
+
+
 def _wander() -> list[NDArray[np.uint8]]:
-    photo = data.astronaut()
+    photo = _photo()
     return [photo[y : y + WINDOW, x : x + WINDOW].copy() for x, y in _path()]
 
 
 def _grey() -> NDArray[np.uint8]:
-    return np.full((WINDOW, WINDOW, 3), 128, np.uint8)
+    return np.full((WINDOW, WINDOW), 128, np.uint8)
 
 
 def test_a_wandering_face_is_followed(tracker: FaceTracker) -> None:
@@ -78,11 +83,11 @@ def _pair(right: float) -> Iterator[NDArray[np.uint8]]:
     """The astronaut twice; the right one scaled."""
     from skimage.transform import resize
 
-    left = data.astronaut()[:240, 110:350]
+    left = _photo()[:240, 110:350]
     size = round(240 * right)
     other = (resize(left, (size, size), anti_aliasing=True) * 255).astype(np.uint8)
     for _ in range(9):
-        frame = np.full((240, 480, 3), 100, np.uint8)
+        frame = np.full((240, 480), 100, np.uint8)
         frame[:, :240] = left
         frame[:size, 240 : 240 + size] = other
         yield frame
