@@ -121,19 +121,18 @@ def read(root: Path, dataset: str, *, outside_links: bool = False) -> Listing:
                 transcript = _transcript(root, path)
             except ClipError as error:
                 reason, message = error.reason, error.message
-        if match is None or reason is not None:
-            name = bad_file_id(dataset, path)
-            bad.append(BadFile(name, f"videos/{path}", reason or Reason.BAD_NAME, message))
-            continue
-        clips.append(
-            SourceClip(
-                clip_id=clip_id_of(dataset, path),
-                identity=identity_of(match["name"]),
-                source_video=match["name"],
-                path=f"videos/{path}",
-                transcript=transcript,
+        if match is not None and reason is None:
+            clips.append(
+                SourceClip(
+                    clip_id=clip_id_of(dataset, path),
+                    identity=identity_of(match["name"]),
+                    source_video=match["name"],
+                    path=f"videos/{path}",
+                    transcript=transcript,
+                )
             )
-        )
+        elif reason is not None:
+            bad.append(BadFile(bad_file_id(dataset, path), f"videos/{path}", reason, message))
     for source, video, index in _promised(root):
         prefixed = f"{source.removesuffix(_LIST)}_{video}"
         if not {(video, index), (prefixed, index)} & listed:

@@ -326,7 +326,8 @@ def _options(accepted: list[str], limits: MediaLimits) -> dict[str, str]:
 
 
 def _decoder_options(limits: MediaLimits) -> dict[str, str]:
-    return {"max_pixels": str(limits.max_pixels)}
+    # Decoders count whole blocks: each side rounded up to a multiple of 64, and a little more.
+    return {"max_pixels": str(limits.max_pixels + 128 * limits.max_side)}
 
 
 def _check_content(container: InputContainer, limits: MediaLimits, name: str) -> None:

@@ -37,13 +37,13 @@ EXTENSIONS = {
 }
 VIDEO_DECODERS = frozenset(
     [
-        *("av1", "h263", "h264", "hevc", "libaom-av1", "libdav1d", "libvpx", "libvpx-vp9"),
+        *("av1", "h263", "h264", "hevc", "libdav1d", "libvpx", "libvpx-vp9"),
         *("mjpeg", "mpeg2video", "mpeg4", "vp8", "vp9"),
     ]
 )
 AUDIO_DECODERS = frozenset(
     [
-        *("aac", "ac3", "alac", "eac3", "flac", "libopus", "libvorbis", "mp3", "mp3float", "opus"),
+        *("aac", "ac3", "alac", "eac3", "flac", "libopus", "mp3", "mp3float", "opus"),
         *("pcm_alaw", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le", "pcm_mulaw"),
         *("pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le"),
         *("pcm_s8", "pcm_u8", "vorbis"),

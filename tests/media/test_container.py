@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -12,8 +13,16 @@ import soundfile
 
 from dimitra.clips import ClipError, Reason
 from dimitra.media.audio import encode_flac, read_audio
-from dimitra.media.container import MediaLimits, frame_count, open_media, probe
+from dimitra.media.container import (
+    MediaLimits,
+    duration_s,
+    frame_count,
+    inspect,
+    open_media,
+    probe,
+)
 from dimitra.media.video import encode_mp4, read_video
+from tests.faults.films import film, hum, noise
 
 FRAMES = 40
 
@@ -67,6 +76,7 @@ BAD = {
     "empty.mp4": (b"", Reason.EMPTY_FILE),
     "noise.mp4": (np.random.default_rng(1).bytes(50_000), Reason.NOT_MEDIA),
     "zeros.mp4": (bytes(50_000), Reason.NOT_MEDIA),
+    "page.mp4": (b"\n<!DOCTYPE html><html><body>Not found</body></html>" * 9, Reason.NOT_MEDIA),
     "letter.mp4": (b"Dear reader, this is no video at all.\n" * 40, Reason.NOT_MEDIA),
     "half.mp4": (GOOD[: len(GOOD) // 2], Reason.TRUNCATED),
     "head.mp4": (GOOD[:40], Reason.TRUNCATED),
@@ -105,7 +115,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [MediaLimits(max_bytes=len(GOOD) - 1), MediaLimits(max_pixels=64 * 96 - 1)]
+    "limits",
+    [
+        MediaLimits(max_bytes=len(GOOD) - 1),
+        MediaLimits(max_pixels=64 * 96 - 1),
+        MediaLimits(max_side=95),
+        MediaLimits(max_frames=FRAMES - 1),
+    ],
 )
 def test_sizes_over_the_limit_are_refused_before_decoding(limits: MediaLimits) -> None:
     for reader in (probe, lambda data, limits: read_video(data, limits=limits)):
@@ -164,3 +180,99 @@ def test_no_protocol_is_open_to_a_container() -> None:
 def test_frame_count_counts_centres(duration: float, count: int) -> None:
     centres = [(i + 0.5) / 25 for i in range(300)]
     assert frame_count(duration, 25) == count == sum(c < duration for c in centres)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (MediaLimits(max_streams=1), Reason.TOO_MANY_STREAMS),
+        (MediaLimits(max_fps=24.9), Reason.BAD_FRAME_RATE),
+        (MediaLimits(min_fps=25.1), Reason.BAD_FRAME_RATE),
+        (MediaLimits(max_sample_rate_hz=15_999), Reason.BAD_SOUND),
+        (MediaLimits(min_sample_rate_hz=16_001), Reason.BAD_SOUND),
+        (MediaLimits(max_channels=0), Reason.BAD_SOUND),
+    ],
+)
+def test_every_limit_has_its_code(limits: MediaLimits, reason: Reason) -> None:
+    for reader in (probe, inspect):
+        with pytest.raises(ClipError) as caught:
+            reader(GOOD, limits)
+        assert caught.value.reason is reason
+
+
+def test_limits_are_the_last_value_that_passes() -> None:
+    exact = MediaLimits(
+        min_duration_s=1.6,
+        max_duration_s=1.664,  # AAC's last block
+        max_pixels=64 * 96,
+        max_side=96,
+        max_bytes=len(GOOD),
+        min_fps=25.0,
+        max_fps=25.0,
+        max_frames=FRAMES,
+        max_streams=2,
+        min_sample_rate_hz=16_000,
+        max_sample_rate_hz=16_000,
+        max_channels=1,
+    )
+    assert inspect(GOOD, exact) == inspect(GOOD) == probe(GOOD, exact)
+    assert len(read_video(GOOD, limits=exact)) == FRAMES
+
+
+def test_a_pipe_and_a_folder_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "link.mp4").symlink_to("pipe.mp4")
+    for name in ("pipe.mp4", "folder.mp4", "link.mp4"):
+        with pytest.raises(ClipError, match=name) as caught:
+            probe(tmp_path / name)
+        assert caught.value.reason is Reason.NOT_A_FILE
+
+
+def test_a_film_without_a_declared_duration_is_measured() -> None:
+    pictures = [np.full((64, 96, 3), 5 * i, np.uint8) for i in range(50)]
+    live = film(pictures, container="matroska", sound=hum(2.0), muxer={"live": "1"})
+    with open_media(live) as container:
+        assert duration_s(container) == 0
+    for reader in (probe, inspect):
+        assert reader(live).duration_s == pytest.approx(2.0, abs=0.1)
+        with pytest.raises(ClipError) as caught:
+            reader(live, MediaLimits(max_duration_s=1.5))
+        assert caught.value.reason is Reason.TOO_LONG
+
+
+def test_a_matroska_film_that_is_cut_is_found_by_its_packets() -> None:
+    whole = film(noise(50), container="matroska", sound=hum(2.0))
+    assert probe(whole[: len(whole) // 2]).duration_s == pytest.approx(2.0, abs=0.1)
+    with pytest.raises(ClipError, match="promises") as caught:
+        inspect(whole[: len(whole) // 2])
+    assert caught.value.reason is Reason.TRUNCATED
+
+
+def test_an_attachment_is_a_stream_like_others() -> None:
+    def attach(out: av.container.OutputContainer) -> None:
+        for number in range(20):
+            out.add_attachment(f"font{number}.ttf", "application/x-truetype-font", b"font" * 9)
+
+    data = film(noise(30), container="matroska", sound=hum(1.2), extra=attach)
+    with pytest.raises(ClipError, match="22 streams") as caught:
+        inspect(data)
+    assert caught.value.reason is Reason.TOO_MANY_STREAMS
+    inspect(data, MediaLimits(max_streams=22))
+
+
+def test_tags_that_are_no_utf_8_do_no_harm() -> None:
+    data = GOOD.replace(b"SoundHandler", b"S\xe9\xff\x80dHandler")
+    assert data != GOOD
+    assert inspect(data) == inspect(GOOD)
+
+
+def test_a_frame_that_the_decoder_marks_as_damaged_is_refused() -> None:
+    data = bytearray(GOOD)
+    at = data.index(b"mdat")
+    middle = (at + int.from_bytes(data[at - 4 : at], "big")) // 2
+    assert len(read_video(bytes(data))) == FRAMES
+    data[middle : middle + 300] = bytes(300)
+    with pytest.raises(ClipError) as caught:
+        read_video(bytes(data))
+    assert caught.value.reason is Reason.DECODE_ERROR
