@@ -32,7 +32,15 @@ from dimitra.faces.track import (
 from dimitra.media.audio import SAMPLE_RATE_HZ, encode_flac, read_audio
 from dimitra.media.container import MediaLimits, frame_count, probe
 from dimitra.media.kept_frames import KeptFrames
-from dimitra.media.video import SCALING, encode_mp4, iterate_frames, luma, scaler, to_rgb
+from dimitra.media.video import (
+    LUMA_FIRST,
+    SCALING,
+    encode_mp4,
+    iterate_frames,
+    luma,
+    scaler,
+    to_rgb,
+)
 from dimitra.shards import Members, npz_bytes
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
@@ -254,14 +262,15 @@ class _Search:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         shrink: Callable[[av.VideoFrame], av.VideoFrame] | None = None
         for frame in self._frames:
-            if shrink is None:
+            if not self.count:
                 self.source = (frame.width, frame.height)
                 ratio = self._side / max(self.source)
                 self.size = (
                     max(1, round(frame.width * ratio)),
                     max(1, round(frame.height * ratio)),
                 )
-                shrink = scaler(frame, f"{_scale(*self.size)},format=gray")
+                if self.size != self.source or frame.format.name not in LUMA_FIRST:
+                    shrink = scaler(frame, f"{_scale(*self.size)},format=gray")
             if (frame.width, frame.height) != self.source:
                 raise ClipError(
                     Reason.DECODE_ERROR,
@@ -269,7 +278,7 @@ class _Search:
                     f"{(frame.width, frame.height)}",
                 )
             self.count += 1
-            yield luma(shrink(frame))
+            yield luma(frame if shrink is None else shrink(frame))
 
 
 def _scale(width: int, height: int) -> str:

@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 
 from dimitra.clips import ClipError, Reason
-from dimitra.faces.boxes import Box, area, overlap
+from dimitra.faces.boxes import Box, overlap
 from dimitra.faces.detector import Detection, FaceDetector
 from dimitra.faces.landmarks import Landmarker, face_box
 
@@ -31,9 +31,9 @@ _AMBIGUOUS = 0.8
 _SMOOTHING_FRAMES = 1.5
 _WHOLE_EVERY = 5
 """Looks between two at the whole picture; the others are at the surroundings of known faces."""
-_SURROUNDINGS = 1.6
+_SURROUNDINGS = 1.5
 """Side of what is searched around a known face, in sides of its box."""
-_NEAR_SIDE_PX = 90.0
+_NEAR_SIDE_PX = 88.0
 """A known face is shrunk to this side before it is sought: the detector needs 80."""
 _TRIALS = (-0.03, 0.03)
 _MISPLACED = 0.15
@@ -80,7 +80,8 @@ class _Face:
 
     def weight(self) -> float:
         """Area summed over the frames: large and steady faces weigh most."""
-        return sum(area(face_box(points)) for points in self.seen.values())
+        boxes = face_box(np.stack(list(self.seen.values())))
+        return float(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.float64).sum())
 
 
 class FaceTracker:
@@ -139,7 +140,8 @@ class FaceTracker:
         """Extend the faces over ``images``, the last of which is frame ``index``."""
         first = index - len(images) + 1
         active = [face for face in faces if face.active]
-        near = self._look_near(active, images[-1]) if index // self._every % _WHOLE_EVERY else None
+        whole = index % self._every == 0 and index // self._every % _WHOLE_EVERY == 0
+        near = None if whole else self._look_near(active, images[-1])
         found = self._detector.detect(images[-1]) if near is None else near
         pairs = _match([face.box for face in active], found)
         newcomers = [
@@ -270,6 +272,8 @@ def interpolate(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArra
         values: ``[T, ...]``.
         known: ``[T]``, at least one True.
     """
+    if known.all():
+        return values.astype(np.float32)
     frames = np.arange(len(known))
     flat = values.reshape(len(known), -1)
     filled = np.stack(

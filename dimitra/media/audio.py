@@ -105,7 +105,8 @@ def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
         samples = (samples.astype(np.float32) - 128.0) / 128.0
     elif np.issubdtype(samples.dtype, np.signedinteger):
         samples = samples / 2.0 ** (8 * samples.itemsize - 1)
-    return np.asarray(samples.mean(axis=0), dtype=np.float32)
+    mono = samples[0] if len(samples) == 1 else samples.mean(axis=0)
+    return np.asarray(mono, dtype=np.float32)
 
 
 class _Track:

@@ -43,9 +43,10 @@ _TRUNCATION_S = 0.5
 _AUDIO_BLOCK = 1024
 _TIME_EPSILON_S = 1e-6
 _BT601, _LIMITED = 6, 1
-_LUMA_FIRST = frozenset(
+LUMA_FIRST = frozenset(
     ("gray", "yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
 )
+"""Pixel formats whose first plane is the brightness, a byte a pixel."""
 _FLAGS = (
     Interpolation.BICUBIC
     | Interpolation.ACCURATE_RND
@@ -173,8 +174,8 @@ def luma(frame: av.VideoFrame) -> NDArray[np.uint8]:
     Raises:
         ValueError: the frame has another pixel format.
     """
-    if frame.format.name not in _LUMA_FIRST:
-        raise ValueError(f"frame is {frame.format.name}, need one of {sorted(_LUMA_FIRST)}")
+    if frame.format.name not in LUMA_FIRST:
+        raise ValueError(f"frame is {frame.format.name}, need one of {sorted(LUMA_FIRST)}")
     plane = frame.planes[0]
     rows = np.frombuffer(memoryview(cast("Any", plane)), np.uint8).reshape(-1, plane.line_size)
     return np.asarray(rows[: frame.height, : frame.width], np.uint8)
