@@ -47,11 +47,15 @@ def _promised(root: Path) -> Iterator[tuple[str, str, int]]:
     """(list, video, index) of every interval that the lists of the dataset name.
 
     Raises:
-        LayoutError: a line is not of the form ``<name>.mp4 MM:SS-MM:SS ...``.
+        LayoutError: a list is no text, or a line is not of the form
+            ``<name>.mp4 MM:SS-MM:SS ...``.
     """
     for path in sorted(root.glob(f"*{_LIST}")):
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            with open_regular(path, path.name) as file:
+                lines = file.read().decode("utf-8").splitlines()
+        except ClipError as error:
+            raise LayoutError(f"{path}: {error.message}") from None
         except UnicodeDecodeError as error:
             raise LayoutError(f"{path} is not UTF-8: {error}") from None
         for number, line in enumerate(lines, start=1):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -62,4 +63,8 @@ def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "RD_annotion_time.txt").write_bytes(b"Radio\xe9.mp4 00:10-00:20\n")
     with pytest.raises(LayoutError, match=r"RD_annotion_time\.txt is not UTF-8"):
+        read(tmp_path, "hdtf")
+    (tmp_path / "RD_annotion_time.txt").unlink()
+    os.mkfifo(tmp_path / "RD_annotion_time.txt")
+    with pytest.raises(LayoutError, match=r"RD_annotion_time\.txt is a pipe"):
         read(tmp_path, "hdtf")

@@ -36,6 +36,9 @@ def test_every_profile_is_valid() -> None:
         ("budgets.crop", 1.5, ["budgets.crop", "1.5", "less than or equal to 1"]),
         ("train.lips.steps", 0, ["train.lips.steps", "0", "greater than or equal to 1"]),
         ("shards.count", "many", ["shards.count", "many", "integer"]),
+        ("limits.max_side", 0, ["limits.max_side", "0", "greater than or equal to 64"]),
+        ("limits.max_fps", 5.0, ["limits", "max_fps 5.0 is below min_fps 10.0"]),
+        ("limits.min_sample_rate_hz", 200_000, ["max_sample_rate_hz 192000 is below"]),
         ("datasets.sets.chorus.layout", "ava", ["chorus.layout", "ava", "voxceleb2"]),
     ],
 )
