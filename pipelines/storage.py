@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedRandom
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from dimitra.shards import sha256_file, write_atomic
@@ -249,20 +249,12 @@ class Storage:
             source.unlink()
 
     def _upload(self, source: Path, name: str) -> None:
-        import pyarrow as pa
+        def pieces() -> Iterator[bytes]:
+            with source.open("rb") as file:
+                while block := file.read(BLOCK_BYTES):
+                    yield block
 
-        size_bytes = source.stat().st_size
-        if size_bytes == 0:
-            self._store.upload(name, lambda: (b"",), 0)
-            return
-        with pa.memory_map(str(source)) as file:
-            whole = file.read_buffer()
-
-            def pieces() -> Iterator[Any]:
-                for start in range(0, size_bytes, BLOCK_BYTES):
-                    yield whole.slice(start, min(BLOCK_BYTES, size_bytes - start))
-
-            self._store.upload(name, pieces, size_bytes)
+        self._store.upload(name, pieces, source.stat().st_size)
 
     def get(self, name: str, target: Path, sha256: str | None = None) -> None:
         """Copy a file to ``target``, which appears whole and verified or not at all.

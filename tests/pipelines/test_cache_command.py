@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from dimitra.shards import Sidecar, write_shard, write_sidecar
 from pipelines.cache_command import app, parse_age, parse_size
-from pipelines.cache_references import checkouts
+from pipelines.cache_references import checkouts, dvc_cache
 from pipelines.storage import Storage
 from pipelines.work_cache import Finished, WorkCache, publish
 from tests.pipelines.s3 import make_bucket, s3_server, use
@@ -351,3 +351,15 @@ def test_every_checkout_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     experiment.mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "tree")
     assert {main, tmp_path / "tree", experiment} <= set(checkouts())
+
+
+def test_a_dvc_cache_that_is_kept_elsewhere_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkout(tmp_path / "main", monkeypatch)
+    assert dvc_cache(folder) == folder / ".dvc" / "cache"
+    (folder / ".dvc" / "config.local").write_text("[cache]\n    dir = ../../shared\n")
+    found = dvc_cache(folder)
+    assert found is not None
+    assert found.resolve() == tmp_path / "shared"
+    assert dvc_cache(tmp_path) is None
