@@ -224,8 +224,9 @@ class ObjectStore:
         """Make an object of ``size_bytes`` bytes out of pieces; nothing is seen before the end.
 
         The upload runs in a thread of its own: Ctrl-C is raised in the main thread only, so it
-        cannot fall between two pieces and leave a stream that commits half. What else may fall
-        there (no memory, an unreadable source) is answered by removing what came out too short.
+        cannot fall between two pieces and leave a stream that commits half. After an error of the
+        store pyarrow commits nothing; after any other between two pieces (no memory, an
+        unreadable source) it does, and what came out too short is removed.
 
         Args:
             name: of the object.
@@ -233,26 +234,20 @@ class ObjectStore:
             size_bytes: of all of them.
         """
 
-        def discard(filesystem: Any, path: str) -> bool:
-            if _size(filesystem, path) == size_bytes:
-                return False
-            filesystem.delete_file(path)
-            return True
-
         def action(filesystem: Any, path: str) -> None:
             with ThreadPoolExecutor(max_workers=1) as thread:
-                thread.submit(_send, filesystem, path, pieces()).result()
-            if discard(filesystem, path):
-                raise OSError("the store kept a truncated object, which was removed")
-
-        try:
-            self._do("writing", name, action)
-        except StorageError:
-            raise
-        except BaseException:
+                sending = thread.submit(_send, filesystem, path, pieces())
+                failure = sending.exception()
+            if isinstance(failure, OSError) and failure.errno is None:
+                raise failure
             with suppress(FileNotFoundError):
-                self._do("removing what is left of", name, discard)
-            raise
+                if _size(filesystem, path) != size_bytes:
+                    filesystem.delete_file(path)
+                elif failure is None:
+                    return
+            raise failure or OSError("the store kept a truncated object; it was removed")
+
+        self._do("writing", name, action)
 
     def download(self, name: str, start: Callable[[], BinaryIO]) -> str:
         """Write an object's bytes into ``start()``, called anew for every attempt.

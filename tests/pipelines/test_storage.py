@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -338,17 +339,29 @@ def test_only_what_may_pass_is_tried_again(remote: Storage, proxy: Proxy) -> Non
         Storage("s3://no-such-bucket/run", QUICK).write("x", b"1")
 
 
-def test_an_error_between_two_pieces_commits_nothing(boto: Any) -> None:
+@pytest.mark.parametrize("whole_pieces", [0, 1])
+@pytest.mark.parametrize("error", [MemoryError("no memory"), OSError(errno.EIO, "broken disk")])
+def test_an_error_between_two_pieces_commits_nothing(
+    boto: Any, whole_pieces: int, error: Exception
+) -> None:
     """By itself a pyarrow stream commits what it holds when it is closed or forgotten."""
     store = ObjectStore(f"s3://{BUCKET}/run", QUICK)
     block = bytes(BIG)
 
     def pieces() -> Iterator[bytes]:
-        yield block
-        raise MemoryError("no memory for the second piece")
+        for _ in range(whole_pieces):
+            yield block
+        raise error
 
-    with pytest.raises(MemoryError, match="second piece"):
+    with pytest.raises(type(error), match=str(error.args[-1])):
         store.upload("half", pieces, 2 * BIG)
+    assert keys(boto) == []
+
+
+def test_a_source_that_shrinks_meanwhile_is_an_error(boto: Any) -> None:
+    store = ObjectStore(f"s3://{BUCKET}/run", QUICK)
+    with pytest.raises(StorageError, match="truncated object; it was removed"):
+        store.upload("short", lambda: (b"abc",), 4)
     assert keys(boto) == []
 
 
