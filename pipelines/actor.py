@@ -144,6 +144,10 @@ class ShardActor:
             sys.modules["torch"].set_num_threads(1)
         return Home(os.getpid(), node)
 
+    def leave(self) -> None:
+        """Remove what was fetched: there is no more work."""
+        self._workspace.leave()
+
     def _note(self, attempt: str, begun: Sequence[str]) -> None:
         """Tell the record which clips begin, and which have ended since the last time."""
         import ray

@@ -33,6 +33,7 @@ _LOOK_SHARE = 0.1
 _PER_RECORD = 512
 _LOST_NODE = ("node has died", "node was terminated", "node is dead", "node failure")
 _UNREACHABLE_S = 60.0
+_LEAVE_S = 10.0
 _NO_MEMORY = ("running low on memory", "OutOfMemoryError", "memory monitor")
 
 
@@ -127,6 +128,7 @@ class Pool:
     _states: dict[str, InFlight] = field(default_factory=dict)
     _next_look: float = 0.0
     _warned: float = 0.0
+    _leaving: list[Any] = field(default_factory=list)
     _threads: ThreadPoolExecutor = field(init=False)
 
     def work(self, workers: int, watch: Callable[[State], None]) -> None:
@@ -143,6 +145,8 @@ class Pool:
         """
         import ray
 
+        import ray
+
         self._left = len(self.waiting)
         self._warned = time.monotonic()
         self._actor_class = ray.remote(ShardActor)  # once: every call exports the class anew
@@ -156,6 +160,7 @@ class Pool:
             finally:
                 for future in self._coming.values():
                     future.cancel()
+        ray.wait(self._leaving, num_returns=len(self._leaving), timeout=_LEAVE_S)
 
     def _record(self) -> Any:
         """Start a record actor."""
@@ -198,10 +203,8 @@ class Pool:
 
     def _assign(self, slot: Slot) -> None:
         """Give the next waiting unit to a free actor; let the actor go if there is none."""
-        import ray
-
         if not self.waiting:
-            ray.kill(slot.actor, no_restart=True)
+            self._leaving.append(slot.actor.leave.remote())
             self.slots.remove(slot)
             return
         task = self.waiting.popleft()

@@ -38,6 +38,20 @@ def stamp(path: Path) -> list[str | int]:
     return [path.as_posix(), status.st_size, status.st_ino, *times]
 
 
+def relative(path: Path) -> str:
+    """A path as the nodes will have it.
+
+    Raises:
+        JobError: it does not lie below the working folder.
+    """
+    if path.is_absolute() or ".." in path.parts:
+        raise JobError(
+            f"{path}: where nodes share no path (storage.root is a URI), every folder of "
+            "params.yaml must lie below the working folder and be given relative to it"
+        )
+    return path.as_posix()
+
+
 @dataclass(frozen=True)
 class Staging:
     """Puts inputs into the storage, each once.
@@ -73,7 +87,7 @@ class Staging:
             MissingAssetError: weights are missing.
         """
         files = {
-            path.as_posix(): self._file(path)
+            relative(path): self._file(path)
             for given in inputs
             for path in ([given] if given.is_file() else sorted(given.rglob("*")))
             if path.is_file()
@@ -97,7 +111,7 @@ class Staging:
             StorageError: it cannot be reached.
             JobError: a shard is neither in the storage nor here.
         """
-        shards = {path.as_posix(): self._shard(path) for path in (*unit.reads, *unit.files)}
+        shards = {relative(path): self._shard(path) for path in (*unit.reads, *unit.files)}
         media = {}
         for clip in unit.clips if self.roots else ():
             media.update(self._media(clip))
@@ -118,17 +132,17 @@ class Staging:
     def _media(self, clip: Clip) -> dict[str, str]:
         root = Path(self.roots[clip.dataset])
         names = {}
-        for relative in (clip.path, clip.audio_path):
-            if relative is None:
+        for name in (clip.path, clip.audio_path):
+            if name is None:
                 continue
-            path = root / relative
+            path = root / name
             if self.media is not None:
-                names[path.as_posix()] = path.as_posix()
+                names[relative(path)] = path.as_posix()
             elif path.is_file():
-                name = f"media/{digest_of(stamp(path))}"
-                if self.storage.size(name) != path.stat().st_size:
-                    self.storage.put(path, name)
-                names[path.as_posix()] = name
+                stored = f"media/{digest_of(stamp(path))}"
+                if self.storage.size(stored) != path.stat().st_size:
+                    self.storage.put(path, stored)
+                names[relative(path)] = stored
         return names
 
 

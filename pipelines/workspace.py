@@ -74,6 +74,10 @@ class Workspace(Protocol):
         """Hold a clip's raw files."""
         ...
 
+    def leave(self) -> None:
+        """Clean up."""
+        ...
+
 
 @dataclass(frozen=True)
 class SharedWorkspace:
@@ -100,6 +104,9 @@ class SharedWorkspace:
     def media(self, clip: Clip, delivery: Delivery) -> Iterator[None]:  # noqa: ARG002
         """Everything is there."""
         yield
+
+    def leave(self) -> None:
+        """The driver removes its scratch folder itself."""
 
 
 def node_folder() -> Path:
@@ -146,7 +153,7 @@ class NodeWorkspace:
         work.mkdir(parents=True, exist_ok=True)
         os.chdir(work)
         for path, name in parcel.files.items():
-            self._storage.get(name, _inside(path), sha256_of(name))
+            self._storage.get(name, Path(path), sha256_of(name))
         for asset, parts in parcel.assets.items():
             for part, name in parts:
                 target = place(asset, part)
@@ -162,7 +169,7 @@ class NodeWorkspace:
                 sidecar.
             ShardError: the storage lacks a shard.
         """
-        paths = [_inside(path) for path in delivery.shards]
+        paths = [Path(path) for path in delivery.shards]
         try:
             for path, sha256 in zip(paths, delivery.shards.values(), strict=True):
                 try:
@@ -187,30 +194,15 @@ class NodeWorkspace:
             for path in paths:
                 if path not in delivery.media:
                     continue  # it was missing when the unit was handed out: the worker says so
-                self._media_storage.get(delivery.media[path], _inside(path))
+                self._media_storage.get(delivery.media[path], Path(path))
             yield
         finally:
             for path in paths:
-                _inside(path).unlink(missing_ok=True)
+                Path(path).unlink(missing_ok=True)
 
     def leave(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-def _inside(path: str) -> Path:
-    """A relative path that stays in the working folder.
-
-    Raises:
-        ShardError: it does not.
-    """
-    relative = Path(path)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise ShardError(
-            f"{path}: where nodes share no path, every folder of params.yaml must lie below the "
-            "working folder and be given relative to it"
-        )
-    return relative
 
 
 def file_name(sha256: str) -> str:

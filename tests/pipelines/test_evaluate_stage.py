@@ -11,7 +11,7 @@ from dimitra.clips import Clip, ClipError
 from dimitra.media.video import encode_mp4
 from dimitra.metrics.definitions import METHODS, METRICS
 from dimitra.metrics.landmarks_distance import LandmarkTrack
-from dimitra.shards import json_bytes, npz_bytes, write_shard
+from dimitra.shards import json_bytes, list_shards, npz_bytes, write_shard
 from pipelines import evaluate
 from pipelines.evaluate import (
     dlib_finder,
@@ -158,7 +158,7 @@ def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_pat
     other = json_bytes({**value, "clip_id": "chorus-b", "identity": "id00014"})
     write_shard(tmp_path / "evaluation/00001.tar", {"chorus-b": {"metrics.json": other}})
     write_shard(tmp_path / "evaluation/00003.tar", {"chorus-a": first})
-    records = read_records(tmp_path / "evaluation", ["lecture", "chorus"])
+    records = read_records(list_shards(tmp_path / "evaluation"), ["lecture", "chorus"])
     assert [record.clip_id for record in records["chorus"]] == ["chorus-a", "chorus-b"]
     write_metrics(records, tmp_path / "metrics")
     table = json.loads((tmp_path / "metrics/chorus.json").read_text())

@@ -11,8 +11,8 @@ from ray.cluster_utils import Cluster
 from dimitra.clips import Clip, Reason
 from dimitra.shards import list_shards, read_shard, read_sidecar, write_shard
 from pipelines.errors import BudgetError, JobError
-from pipelines.jobs import Job, Unit, keys_of, run, units_of
-from pipelines.params import RayParams
+from pipelines.jobs import Job, Resources, Unit, keys_of, run, units_of
+from pipelines.params import RayParams, StageResources
 from pipelines.quarantine import read_quarantine, write_quarantine
 
 WORKER = "tests.pipelines.toy_worker:make_worker"
@@ -127,6 +127,87 @@ def test_every_fault_costs_its_clip_alone_and_workers_do_not_change_bytes(
     run(one, RayParams(address=cluster, workers=1))
     assert folder_bytes(one.output) == folder_bytes(two.output)
     assert not list((place / "cache" / "partial").iterdir())
+
+
+def batches(place: Path, **params: object) -> Job:
+    return job(
+        place,
+        worker="tests.pipelines.toy_worker:make_batches",
+        params={"log": str(place / "log.txt"), **params},
+        resources=Resources(batch=4),
+    )
+
+
+def logged(place: Path) -> list[list[str]]:
+    return [line.split() for line in (place / "log.txt").read_text().splitlines()]
+
+
+def test_batches_give_the_same_bytes_whatever_their_size(place: Path, cluster: str) -> None:
+    four = batches(place)
+    run(four, RayParams(address=cluster, workers=2))
+    assert {len(line) for line in logged(place)} == {4}
+    one = replace(four, output=place / "one", resources=Resources(batch=1), seed=1)
+    run(one, RayParams(address=cluster, workers=1))
+    assert {len(line) for line in logged(place)} == {4, 1}
+    assert folder_bytes(one.output) == folder_bytes(four.output)
+
+
+def test_a_lack_of_memory_halves_the_batch_before_it_costs_a_clip(
+    place: Path, cluster: str
+) -> None:
+    faults = {"toy-004": "large", "toy-008": "unloadable"}
+    tight = batches(place, most=2, faults=faults)
+    balance = run(tight, RayParams(address=cluster, workers=2))
+    rows = {row.clip_id: (row.reason, row.attempts) for row in read_quarantine(tight.output)}
+    assert rows == {
+        "toy-004": (Reason.OUT_OF_MEMORY, 1),
+        "toy-008": (Reason.DECODE_ERROR, 1),
+    }
+    assert balance.clips_out == 10
+    sizes = [len(line) for line in logged(place) if line[0] == "toy-000"]
+    assert sizes == [4, 2]
+    assert (
+        "MemoryError: a terabyte"
+        in (place / "cache" / "tracebacks" / "toy" / "toy-004.txt").read_text()
+    )
+
+
+def test_a_batch_that_kills_its_process_is_halved(place: Path, cluster: str) -> None:
+    """No clip is to blame: each is innocent alone, and none is quarantined."""
+    deadly = batches(place, deadly=2)
+    balance = run(deadly, RayParams(address=cluster, workers=1))
+    assert balance.quarantined == 0
+    first = [line for line in logged(place) if line[0] in {"toy-000", "toy-003"}]
+    together = ["toy-000", "toy-003", "toy-006", "toy-009"]
+    assert first == [together, together[:1], together[1:2], together[:2]]
+
+
+def test_a_poison_clip_in_a_batch_is_isolated_alone(place: Path, cluster: str) -> None:
+    poisoned = batches(place, faults={"toy-006": "exit"})
+    balance = run(poisoned, RayParams(address=cluster, workers=1))
+    assert balance.clips_out == 11
+    (row,) = read_quarantine(poisoned.output)
+    assert (row.clip_id, row.reason, row.attempts) == ("toy-006", Reason.WORKER_KILLED, 3)
+    assert [line for line in logged(place) if "toy-006" in line] == [
+        ["toy-000", "toy-003", "toy-006", "toy-009"],
+        *[["toy-006"]] * 3,
+    ]
+
+
+def test_a_clip_that_hangs_in_a_batch_is_found(place: Path, cluster: str) -> None:
+    stuck = replace(batches(place, faults={"toy-006": "hang"}), deadline_s=0.5)
+    run(stuck, RayParams(address=cluster, workers=1))
+    (row,) = read_quarantine(stuck.output)
+    assert (row.clip_id, row.reason) == ("toy-006", Reason.DEADLINE)
+
+
+def test_a_demand_that_cannot_be_met_is_refused(place: Path) -> None:
+    greedy = job(place, resources=Resources(gpus=4))
+    with pytest.raises(JobError, match=r"asks for GPU 4, this machine offers 0; .*stages.toy"):
+        run(greedy, RayParams(workers=1))
+    assert Resources(gpus=1, batch=2).overridden(StageResources(batch=8)) == Resources(
+        gpus=1, batch=8
+    )
 
 
 def test_finished_shards_come_back_and_changes_redo_what_depends_on_them(

@@ -86,4 +86,5 @@ def write_merged() -> None:
         }
         write_shard(OUTPUT / f"{name}.tar", samples)
     train = sorted(OUTPUT.glob("train-*.tar"))
+    write_atomic(OUTPUT / "balance.json", b"{}\n")
     write_atomic(OUTPUT / "stats.json", json_bytes(statistics(train)))

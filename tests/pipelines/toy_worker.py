@@ -1,9 +1,12 @@
-"""A stage small enough to watch: it reverses a text, and fails in chosen ways on chosen clips."""
+"""Stages small enough to watch: they reverse a text, and fail in chosen ways on chosen clips."""
 
 import os
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from dimitra.assets import asset_path
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.shards import Members
 from pipelines.workers import Worker
@@ -14,18 +17,79 @@ def make_worker(params: dict[str, Any]) -> Worker:
         raise RuntimeError("these weights cannot be loaded")
 
     def work(clip: Clip, parts: Members) -> Members:
-        fault = params.get("faults", {}).get(clip.clip_id)
-        if fault == "clip_error":
-            raise ClipError(Reason.NO_FACE, "0 of 100 frames show a face; at least 80 are needed")
-        if fault == "raise":
-            raise ZeroDivisionError("an unforeseen error")
-        if fault == "exit":
-            os._exit(7)
-        if fault == "hang":
-            time.sleep(600)
-        if fault == "disk":
-            raise OSError(28, "No space left on device")
+        fail(params.get("faults", {}).get(clip.clip_id))
         text = parts.get("txt", clip.clip_id.encode())
         return {"reversed.txt": text[::-1], "threads.txt": os.environ["OMP_NUM_THREADS"].encode()}
+
+    return work
+
+
+def fail(fault: str | None) -> None:
+    if fault == "clip_error":
+        raise ClipError(Reason.NO_FACE, "0 of 100 frames show a face; at least 80 are needed")
+    if fault == "raise":
+        raise ZeroDivisionError("an unforeseen error")
+    if fault == "exit":
+        os._exit(7)
+    if fault == "hang":
+        time.sleep(600)
+    if fault == "disk":
+        raise OSError(28, "No space left on device")
+    if fault == "large":
+        raise MemoryError("a terabyte")
+    if fault == "big":
+        bytearray(3_000_000)
+    if fault == "slow":
+        time.sleep(0.4)
+
+
+class Batches:
+    """Takes several clips; how many it took is written to ``log``."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self._faults = params.get("faults", {})
+        self._log = Path(params["log"])
+        self._most = params.get("most", 1000)
+        self._deadly = params.get("deadly", 1000)
+
+    def load(self, clip: Clip, parts: Members) -> bytes:
+        if self._faults.get(clip.clip_id) == "unloadable":
+            raise ClipError(Reason.DECODE_ERROR, "cannot be decoded")
+        return parts["txt"]
+
+    def many(self, clips: Sequence[Clip], loaded: Sequence[bytes]) -> list[Members | ClipError]:
+        with self._log.open("a") as log:
+            log.write(f"{' '.join(clip.clip_id for clip in clips)}\n")
+        if len(clips) > self._deadly:
+            os._exit(9)
+        if len(clips) > self._most:
+            raise MemoryError(f"{len(clips)} clips at once")
+        for clip in clips:
+            fail(self._faults.get(clip.clip_id))
+        return [{"reversed.txt": text[::-1]} for text in loaded]
+
+
+def make_batches(params: dict[str, Any]) -> Batches:
+    return Batches(params)
+
+
+def make_witness(params: dict[str, Any]) -> Worker:
+    """Tells where its code, its inputs and its weights lie."""
+    import dimitra
+    import pipelines
+
+    inputs = Path(params["inputs"]).read_text()
+
+    def work(clip: Clip, parts: Members) -> Members:
+        raw = (Path(params["roots"][clip.dataset]) / clip.path).read_bytes()
+        told = {
+            "raw.txt": raw,
+            "text.txt": parts["txt"],
+            "inputs.txt": inputs.encode(),
+        }
+        places = (Path.cwd(), dimitra.__file__, pipelines.__file__, asset_path("dlib_68"))
+        with Path(os.environ["DIMITRA_CACHE_DIR"], "places.txt").open("a") as file:
+            file.write("".join(f"{place}\n" for place in places))
+        return told
 
     return work
