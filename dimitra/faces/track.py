@@ -1,8 +1,8 @@
 """Following one face through a video.
 
 The detector looks at every k-th frame, mostly only around the face where it was last; in between,
-boxes go in a straight line. Landmarks are measured in all frames of a block at once, from these
-boxes. Where the detector does not find again what it knew, or finds somebody else, it looks at
+boxes go in a straight line. Landmarks are measured in every second frame, a block of frames at
+once, from these boxes. Where the detector does not find again what it knew, or finds somebody else, it looks at
 every frame of that stretch.
 """
 
@@ -77,6 +77,10 @@ class _Face:
     def move(self, index: int, box: Box) -> None:
         """The detector found it in frame ``index``."""
         self.box = self.places[index] = box
+
+    def between(self, index: int) -> bool:
+        """An odd frame of the block whose neighbours show the face: half way between them."""
+        return index % 2 == 1 and index - 1 in self.places and index + 1 in self.places
 
     def weight(self) -> float:
         """Area summed over the frames: large and steady faces weigh most."""
@@ -205,7 +209,12 @@ class FaceTracker:
 
     def _measure(self, faces: list[_Face], images: NDArray[np.uint8], first: int) -> None:
         """Landmarks of all faces in a block whose first frame has the number ``first``."""
-        at = [(face, index) for face in faces for index in sorted(face.places)]
+        at = [
+            (face, index)
+            for face in faces
+            for index in sorted(face.places)
+            if not face.between(index)
+        ]
         if not at:
             return
         boxes = np.stack([face.places[index] for face, index in at])
@@ -218,6 +227,10 @@ class FaceTracker:
             points[again] = self._landmarker.measure(images, settled[again], frames[again])
         for (face, index), point in zip(at, points, strict=True):
             face.seen[index] = point
+        for face in faces:
+            for index in face.places:
+                if face.between(index):
+                    face.seen[index] = (face.seen[index - 1] + face.seen[index + 1]) / 2
         for face in faces:
             if face.places:
                 face.box = face_box(face.seen[max(face.places)])
