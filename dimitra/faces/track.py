@@ -2,8 +2,8 @@
 
 The detector looks at every k-th frame, mostly only around the face where it was last; in between,
 boxes go in a straight line. Landmarks are measured in every second frame, a block of frames at
-once, from these boxes. Where the detector does not find again what it knew, or finds somebody else, it looks at
-every frame of that stretch.
+once, from these boxes. Where the detector does not find again what it knew, or finds somebody
+else, it looks at every frame of that stretch.
 """
 
 from __future__ import annotations
