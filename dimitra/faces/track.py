@@ -230,7 +230,8 @@ class FaceTracker:
         for face in faces:
             for index in face.places:
                 if face.between(index):
-                    face.seen[index] = (face.seen[index - 1] + face.seen[index + 1]) / 2
+                    ends = face.seen[index - 1] + face.seen[index + 1]
+                    face.seen[index] = np.float32(0.5) * ends
         for face in faces:
             if face.places:
                 face.box = face_box(face.seen[max(face.places)])
