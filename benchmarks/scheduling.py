@@ -5,9 +5,11 @@
 
 Three jobs on a Ray of their own, in a work cache of their own: one whose clips have no input, one
 that reads the shards of the first (both write a tar of 16 bytes a clip, keep it in the cache and
-publish it), and the second again, all from the cache. Then a job of one clip a worker, which is
-what starting costs. Then single operations: a clip's note to the record of what is in flight, a tar
-entry, a shard's fsync and copies, and what the driver's loop costs with thousands of workers.
+publish it), and the second again, all from the cache. The same in batches of 16 clips, which are
+noted together. Then 1,000 shards of one clip, and a job of one clip a worker, which is what
+starting costs. Then single operations: a clip's note to the record
+of what is in flight, a tar entry, a shard's fsync and copies, and what the driver's loop costs with
+thousands of workers.
 
 Seconds and milliseconds a clip are wall time. Then CPU seconds by part of the runtime, sampled
 twice a second, and the largest resident memory of the driver so far.
@@ -35,10 +37,13 @@ from rich.table import Table  # noqa: E402
 
 from benchmarks.cluster import noop, parts  # noqa: E402
 from benchmarks.cluster.usage import Usage  # noqa: E402
-from pipelines.job import Job  # noqa: E402
+from pipelines.job import Job, Resources  # noqa: E402
 from pipelines.jobs import keys_of, run  # noqa: E402
 from pipelines.params import RayParams  # noqa: E402
 
+_ALONE = 1000
+"""Shards of one clip each, which show what a shard costs."""
+_BATCH = 16
 console = Console(highlight=False, width=100)
 
 
@@ -71,6 +76,7 @@ def single_operations() -> dict[str, float]:
             **parts.note_costs(),
             **parts.wait_costs(),
             **parts.start_costs(),
+            **parts.loop_costs(),
             **parts.hand_over_costs(),
             **parts.shard_costs(),
         }
@@ -87,6 +93,10 @@ def measure(clips: int, shards: int, workers: int, folder: Path) -> dict[str, An
     reading = tuple(replace(unit, reads=(folder / "first" / f"{unit.name}.tar",)) for unit in work)
     second = noop.job("again", reading, folder / "second")
     tiny = noop.job("tiny", noop.units(workers, workers), folder / "tiny")
+    batches = replace(
+        noop.job("batches", reading, folder / "batches"), resources=Resources(batch=_BATCH)
+    )
+    alone = noop.job("alone", noop.units(_ALONE, _ALONE), folder / "alone")
     began = time.perf_counter()
     keys_of(first)
     keys_s = time.perf_counter() - began
@@ -100,6 +110,10 @@ def measure(clips: int, shards: int, workers: int, folder: Path) -> dict[str, An
         "no input": measured(first, workers),
         "one shard read": measured(second, workers),
         "from the cache": measured(second, workers),
+        "batch": _BATCH,
+        "batches": measured(batches, workers),
+        "one clip a shard": measured(alone, workers),
+        "one clip a shard, cached": measured(alone, workers),
         "operations": single_operations(),
     }
 
@@ -111,18 +125,18 @@ def show(found: Mapping[str, Any]) -> None:
         title=f"{clips:,} no-op clips in {found['shards']} shards, {found['workers']} workers"
     )
     table.add_column("job", no_wrap=True)
-    for title in ("s", "ms/clip", "clips/s"):
+    for title in ("s", "ms a clip"):
         table.add_column(title, justify="right", no_wrap=True)
     for title in ("driver", "workers", "record", "raylet", "gcs", "MB"):
         table.add_column(title, justify="right", no_wrap=True)
-    for name in ("start only", "no input", "one shard read", "from the cache"):
-        row = found[name]
+    for name, row in found.items():
+        if not isinstance(row, dict) or "cpu_s" not in row:
+            continue
         cpu = row["cpu_s"]
         table.add_row(
             name,
             f"{row['wall_s']:.1f}",
-            f"{1e3 * row['wall_s'] / row['clips']:.3f}",
-            f"{row['clips'] / row['wall_s']:,.0f}",
+            f"{1e3 * row['wall_s'] / row['clips']:.2f}",
             f"{cpu['driver']:.1f}",
             f"{cpu.get('workers', 0):.1f}",
             f"{cpu.get('record', 0):.1f}",

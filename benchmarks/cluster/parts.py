@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ import psutil
 
 from benchmarks.cluster import noop
 from dimitra.shards import ShardWriter, iterate_shard
-from pipelines.actor import ShardActor
-from pipelines.record import Record
+from pipelines.actor import Home, Order, ShardActor
+from pipelines.job import Resources
+from pipelines.pool import Pool, Slot, Task
+from pipelines.record import InFlight, Record
 from pipelines.storage import Storage
 from pipelines.work_cache import Finished, WorkCache, publish
 from pipelines.workers import ENVIRONMENT
+from pipelines.workspace import Delivery, Parcel, SharedWorkspace
 
 _SLOTS = (512, 2048, 8192)
 _CLIPS = 500
@@ -157,6 +160,31 @@ def wait_costs() -> dict[str, float]:
     return costs
 
 
+def loop_costs() -> dict[str, float]:
+    """The driver's own look at all its workers, once a step.
+
+    Returns:
+        ``state_ms_<slots>``: CPU milliseconds to sum up what every worker has done.
+    """
+    unit = noop.units(1, 1)[0]
+    costs = {}
+    for slots in _SLOTS:
+        orders = [Order("", f"{number:05d}#1") for number in range(slots)]
+        pool = Pool(
+            noop.job("noop", (unit,), Path("noop")), Resources(), {}, WorkCache(Storage("/")),
+            SharedWorkspace(Path("/"), Path("/")), None, Parcel(), {}, lambda _: Delivery(),
+            lambda *_: None, deque(),
+            [Slot(None, n, None, Home(n, str(n // 16)), Task(unit, 1), orders[n])
+             for n in range(slots)],
+        )  # fmt: skip
+        pool._states = {order.attempt: InFlight({"clip": 1.0}, 5, 0) for order in orders}
+        began = time.process_time()
+        for _ in range(10):
+            pool._state()
+        costs[f"state_ms_{slots}"] = 1e3 * (time.process_time() - began) / 10
+    return costs
+
+
 def start_costs(number: int = 200) -> dict[str, float]:
     """What the driver pays to ask for a worker, whatever the node then pays to start it.
 
@@ -185,19 +213,14 @@ def hand_over_costs(clips: int = 100) -> dict[str, float]:
 
     Returns:
         ``unit_bytes_clip``: pickled bytes a clip; ``unit_pickle_us_clip``: CPU microseconds to
-        pickle it; ``row_us_clip``: to turn it into the values of its unit's key.
+        pickle it.
     """
     (unit,) = noop.units(clips, 1)
     began = time.process_time()
     for _ in range(100):
         data = pickle.dumps(unit)
     pickled_s = time.process_time() - began
-    began = time.process_time()
-    for _ in range(100):
-        for clip in unit.clips:
-            asdict(clip)
     return {
         "unit_bytes_clip": len(data) / clips,
         "unit_pickle_us_clip": 1e6 * pickled_s / 100 / clips,
-        "row_us_clip": 1e6 * (time.process_time() - began) / 100 / clips,
     }
