@@ -202,7 +202,7 @@ def plot(
         left.plot(COUNTS, times, color=colour, marker="o", markersize=3)
         left.annotate(
             f"{nodes} machines", (COUNTS[-1], times[-1]), textcoords="offset points",
-            xytext=(0, 6 if nodes < NODES[-1] else -14), ha="right", color=colour,
+            xytext=(0, 6 if nodes < NODES[-1] else -30), ha="right", color=colour,
         )  # fmt: skip
         ideal = sum(
             cost.core_s * clips_of(cost.stage, 1_000_000, share) for cost in costs

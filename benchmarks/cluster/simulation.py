@@ -45,7 +45,7 @@ class Outcome:
         idle_s: seconds that a worker waited for the driver, mean.
         tail_s: seconds that a worker was without work at the end, mean.
         redo_s: seconds that a worker was at units that were lost, mean.
-        serial_s: seconds of the driver before and after the work.
+        serial_s: seconds of the driver, and of DVC, before and after the work.
         node_hours: machines times hours.
         usd: machines and requests.
         puts: PUT and POST requests.
@@ -251,8 +251,8 @@ def simulate(
     pool = _Pool(seconds, np.asarray(unit_s), runtime, cluster, cost.load_s, seed + 2)
     pool.run()
     workers = cluster.workers
-    asked = cluster.request_s / 16  # 16 threads ask the cache
-    serial_s = clips * runtime.plan_clip_s + len(sizes) * (runtime.plan_shard_s + asked)
+    a_shard = runtime.plan_shard_s + cluster.request_s / 16 + cluster.dvc_file_s  # 16 threads ask
+    serial_s = clips * runtime.plan_clip_s + len(sizes) * a_shard
     seconds_all = pool.end_s + serial_s
     work_s, redo_s, start_s, idle_s = (
         v / workers for v in (pool.work_s, pool.redo_s, pool.start_s, pool.idle_s)

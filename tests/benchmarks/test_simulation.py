@@ -12,7 +12,14 @@ from benchmarks.cluster.simulation import _Pool, requests, shard_sizes, simulate
 
 FREE = RuntimeCost(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 CALM = Cluster(
-    nodes=2, cores=4, lost_per_hour=0, actor_s=0, actors_per_s=math.inf, speed_spread=0, request_s=0
+    nodes=2,
+    cores=4,
+    lost_per_hour=0,
+    actor_s=0,
+    actors_per_s=math.inf,
+    speed_spread=0,
+    request_s=0,
+    dvc_file_s=0,
 )
 STAGE = StageCost("fit", core_s=2.0, spread=0, bytes_in=0, bytes_out=0, shards_read=1, load_s=0)
 
