@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install system system-test assets data repro test e2e lint format bench clean
+.PHONY: help install system system-test assets data repro test e2e chaos lint format bench clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -62,10 +62,13 @@ repro: system assets data ## raw video to trained models, videos, both tables an
 	@echo "report: $(abspath report/index.html)"
 
 test: system-test assets data ## all quick tests
-	$(BIN)/python -m pytest -m "not e2e and not gpu"
+	$(BIN)/python -m pytest -m "not e2e and not gpu and not chaos"
 
 e2e: system assets data ## the whole pipeline on a cut of the sample, in a clone, with broken clips among them
 	$(BIN)/python -m pytest -m e2e
+
+chaos: system assets data ## kill workers, nodes and drivers of crop and speech at random, resume, compare with a quiet run
+	$(BIN)/python -m pytest -m chaos
 
 lint: install ## formatting, lint, types, and that dvc.yaml names what each stage imports
 	$(BIN)/ruff format --check .
