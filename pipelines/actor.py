@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 import itertools
 import os
@@ -15,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dimitra.clips import Clip
+from dimitra.clips import Clip, ClipError
 from dimitra.shards import Members, ShardWriter
 from pipelines.errors import JobError
 from pipelines.quarantine import QuarantineRow
 from pipelines.units import Unit, join
 from pipelines.work_cache import Finished, WorkCache, publish
-from pipelines.workers import BatchWorker, load, load_worker, process
+from pipelines.workers import BatchWorker, load, load_worker, process, row_of
 from pipelines.workspace import Delivery, Parcel, Workspace
 
 
@@ -72,6 +73,21 @@ class Home:
 
     process: int
     node: str
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def full(error: OSError, stage: str, folder: Path) -> OSError:
+    """The same error, with the machine, the folder and what is left there."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    left = shutil.disk_usage(there).free / 1e6
+    return OSError(
+        error.errno,
+        f"{stage}: {error.strerror} on {os.uname().nodename}, {left:.0f} MB free in {there}. "
+        "Finished shards are kept: make room (`dimitra cache du`, `dimitra cache gc`), then run "
+        "the same command again",
+    )
 
 
 _Group = list[tuple[Clip, Members]]
@@ -200,6 +216,10 @@ class ShardActor:
             self._cache.keep(folder / f"{unit.name}.tar", finished, order.key, self._stage)
             if self._output is not None:
                 publish(self._cache, finished, unit.name, self._output)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            raise full(error, self._stage, folder) from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return finished
@@ -221,6 +241,7 @@ class ShardActor:
     ) -> Iterator[tuple[Clip, Members | QuarantineRow]]:
         """Each clip with what became of it, in order."""
         groups = self._groups(unit, order)
+        trace = tracebacks.__setitem__
 
         def prepare() -> tuple[list[tuple[Clip, Any]], contextlib.ExitStack] | None:
             group = next(groups, None)
@@ -229,10 +250,14 @@ class ShardActor:
             held = contextlib.ExitStack()
             try:
                 self._note(order.attempt, [clip.clip_id for clip, _ in group])
-                batch = []
+                batch: list[tuple[Clip, Any]] = []
                 for clip, parts in group:
-                    held.enter_context(self._workspace.media(clip, order.delivery))
-                    batch.append(load(worker, clip, parts, self._stage, tracebacks.__setitem__))
+                    try:
+                        held.enter_context(self._workspace.media(clip, order.delivery))
+                    except ClipError as error:
+                        batch.append((clip, row_of(error, clip, self._stage, trace)))
+                    else:
+                        batch.append(load(worker, clip, parts, self._stage, trace))
             except BaseException:
                 held.close()
                 raise
@@ -253,7 +278,7 @@ class ShardActor:
                     coming = thread.submit(prepare)
                 batch, held = loaded
                 with held:
-                    results = process(worker, batch, self._stage, tracebacks.__setitem__)
+                    results = process(worker, batch, self._stage, trace)
                 bad = sum(isinstance(result, QuarantineRow) for result in results)
                 for (clip, _), result in zip(batch, results, strict=True):
                     yield clip, result

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,17 +112,24 @@ def keys_of(job: Job) -> dict[str, str]:
 
 
 def _clear(output: Path) -> None:
-    """Remove what an earlier run of the stage left in its folder."""
+    """Remove what an earlier run of the stage left in its folder.
+
+    The balance goes first and each sidecar before its shard. A kill in between leaves a folder that
+    is unfinished, and no sidecar without its bytes.
+    """
     output.mkdir(parents=True, exist_ok=True)
-    stale = {sidecar_path(path) for path in list_sidecars(output)}
-    for path in output.iterdir():
-        if (
-            path in stale
-            or path.suffix == ".tar"
-            or path.name in {"quarantine.parquet", "balance.json"}
-            or path.name[0] == "."
-        ):
-            path.unlink()
+    (output / "balance.json").unlink(missing_ok=True)
+    for path in list_sidecars(output):
+        sidecar_path(path).unlink(missing_ok=True)
+    for path in (*output.glob("*.tar"), output / "quarantine.parquet"):
+        path.unlink(missing_ok=True)
+    _sweep(output)
+
+
+def _sweep(output: Path) -> None:
+    """Remove what writers that were killed left under temporary names."""
+    for path in output.glob(".*"):
+        path.unlink(missing_ok=True)
 
 
 class _Run:
@@ -193,6 +202,7 @@ class _Run:
             address=address, log_to_driver=False, logging_level=logging.ERROR, **options
         )
         stack.callback(ray.shutdown)
+        _heed_sigterm(stack)
         if address == "local":
             offered: Any = ray.cluster_resources
             _check_room(self._job.stage, resources, offered())
@@ -239,6 +249,17 @@ class _Run:
                 shards_done=len(self.finished),
             )
             pool.work(workers, lambda state: _show(view, before, state))
+
+
+def _heed_sigterm(stack: ExitStack) -> None:
+    """Treat SIGTERM as Ctrl-C: batch systems and containers ask so. Ray's own way cleans less."""
+
+    def interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - by signal.signal
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, interrupt)
+        stack.callback(signal.signal, signal.SIGTERM, before)
 
 
 def _show(view: LiveView, before: State, now: State) -> None:
@@ -324,6 +345,7 @@ def run(job: Job, ray_params: RayParams, storage: StorageParams | None = None) -
         if todo:
             execution.compute(keys, todo, view)
         _check_ids(job, finished)
+        _sweep(job.output)
         rows = [row for done in finished.values() for row in done.rows]
         balance = settle(
             job.output,

@@ -145,8 +145,6 @@ class Pool:
         """
         import ray
 
-        import ray
-
         self._left = len(self.waiting)
         self._warned = time.monotonic()
         self._actor_class = ray.remote(ShardActor)  # once: every call exports the class anew
@@ -157,10 +155,10 @@ class Pool:
                 while self._left:
                     self._step()
                     watch(self._state())
+                ray.wait(self._leaving, num_returns=len(self._leaving), timeout=_LEAVE_S)
             finally:
                 for future in self._coming.values():
                     future.cancel()
-        ray.wait(self._leaving, num_returns=len(self._leaving), timeout=_LEAVE_S)
 
     def _record(self) -> Any:
         """Start a record actor."""
@@ -289,7 +287,7 @@ class Pool:
             logger.warning("%s: the worker at %s could not be reached", stage, name)
         elif task is None or not flying:
             self._strikes[name, ""] += 1
-            logger.warning("%s: a worker died at %s", stage, name)
+            logger.warning("%s: a worker died at %s: %s", stage, name, error)
             if self._strikes[name, ""] >= ATTEMPTS:
                 raise JobError(
                     f"{stage}: workers died {ATTEMPTS} times at {name}, no clip in flight: {error}"

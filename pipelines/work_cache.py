@@ -201,9 +201,13 @@ class WorkCache:
             FileNotFoundError: the cache does not hold them.
             DamagedError: they are damaged; they have been removed.
         """
-        name = self.object_name(sidecar.sha256)
+        self.fetch_object(sidecar.sha256, target)
+
+    def fetch_object(self, sha256: str, target: Path) -> None:
+        """As ``fetch``, by digest."""
+        name = self.object_name(sha256)
         try:
-            self.storage.get(name, target, sidecar.sha256)
+            self.storage.get(name, target, sha256)
         except DamagedError:
             self.storage.remove(name)
             raise

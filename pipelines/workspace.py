@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dimitra.assets import place
-from dimitra.clips import Clip
+from dimitra.clips import Clip, ClipError, Reason
 from pipelines.errors import ShardError
 from pipelines.storage import Storage
 from pipelines.units import Unit
@@ -173,7 +173,7 @@ class NodeWorkspace:
         try:
             for path, sha256 in zip(paths, delivery.shards.values(), strict=True):
                 try:
-                    self._storage.get(self._cache.object_name(sha256), path, sha256)
+                    self._cache.fetch_object(sha256, path)
                 except FileNotFoundError:
                     raise ShardError(
                         f"{unit.name}: {self._storage.root} lacks {path} (sha256 {sha256}); run "
@@ -194,7 +194,7 @@ class NodeWorkspace:
             for path in paths:
                 if path not in delivery.media:
                     continue  # it was missing when the unit was handed out: the worker says so
-                self._media_storage.get(delivery.media[path], Path(path))
+                _fetch(self._media_storage, delivery.media[path], Path(path))
             yield
         finally:
             for path in paths:
@@ -203,6 +203,21 @@ class NodeWorkspace:
     def leave(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _fetch(storage: Storage, name: str, target: Path) -> None:
+    """Fetch a raw file.
+
+    Raises:
+        ClipError: MISSING_FILE or BAD_NAME.
+        StorageError: the storage cannot be reached.
+    """
+    try:
+        storage.get(name, target)
+    except FileNotFoundError:
+        raise ClipError(Reason.MISSING_FILE, f"{target} is not at {storage.root}/{name}") from None
+    except ValueError as error:
+        raise ClipError(Reason.BAD_NAME, f"{str(target)!r}: {error}; rename it") from None
 
 
 def file_name(sha256: str) -> str:

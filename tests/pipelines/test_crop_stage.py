@@ -151,6 +151,15 @@ def test_the_bytes_of_a_clip_do_not_depend_on_the_clips_before_it(
     assert another(CLIP, {}) == first
 
 
+def test_a_clip_too_large_to_keep_is_decoded_twice_to_the_same_bytes(
+    tmp_path: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path, _frames(30), _hum(1.2))
+    kept = Cropper(params)(CLIP, {})
+    monkeypatch.setattr("pipelines.crop.KEPT_BYTES", 1_000_000)
+    assert Cropper(params)(CLIP, {}) == kept
+
+
 def test_a_piece_and_its_own_sound_file(tmp_path: Path, params: dict[str, Any]) -> None:
     _write(tmp_path, _frames(75), None)
     (tmp_path / "astronaut.flac").write_bytes(encode_flac(_hum(3.0)))

@@ -39,8 +39,10 @@ def fail(fault: str | None) -> None:
         raise MemoryError("a terabyte")
     if fault == "big":
         bytearray(3_000_000)
+    while fault == "wait" and Path("wait").exists():
+        time.sleep(0.1)
     if fault == "slow":
-        time.sleep(0.4)
+        time.sleep(6.0)
 
 
 class Batches:
