@@ -10,9 +10,9 @@ from skimage.color import rgb2gray
 
 from dimitra.assets import asset_path
 from dimitra.clips import ClipError, Reason
-from dimitra.faces.detector import DlibDetector
+from dimitra.faces.detector import Detection, DlibDetector
 from dimitra.faces.landmarks import face_box, load_68
-from dimitra.faces.track import FaceTracker, interpolate, smooth_boxes
+from dimitra.faces.track import BLOCK, FaceTracker, interpolate, smooth_boxes
 
 FRAMES = 40
 WINDOW = 220
@@ -115,3 +115,51 @@ def test_smoothing_leaves_a_steady_face_alone() -> None:
     assert smooth_boxes(np.repeat(points, 12, axis=0)) == pytest.approx(
         np.repeat(face_box(points), 12, axis=0), abs=1e-3
     )
+
+
+class Watched:
+    """dlib's detector, which notes how large the pictures are that it is shown."""
+
+    def __init__(self) -> None:
+        self._detector = DlibDetector(-0.5)
+        self.shown: list[tuple[int, int]] = []
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
+        self.shown.append((image.shape[0], image.shape[1]))
+        return self._detector.detect(image)
+
+
+def test_a_known_face_is_sought_where_it_was() -> None:
+    detector = Watched()
+    tracker = FaceTracker(detector, load_68(asset_path("dlib_68")), detect_every=4)
+    track = tracker.follow(_wander())
+    assert track.detected.all()
+    whole = [size for size in detector.shown if size == (WINDOW, WINDOW)]
+    part = [size for size in detector.shown if size != (WINDOW, WINDOW)]
+    # Looks at frames 0, 4, ..., 36 and 39: the whole picture at 0 and 20.
+    assert (len(whole), len(part)) == (2, 9)
+    assert max(max(size) for size in part) < 150
+
+
+def test_who_comes_in_is_seen_at_the_next_look_at_the_whole_picture() -> None:
+    both = next(_pair(0.8))
+    alone = both.copy()
+    alone[:, :240] = 100
+    tracker = FaceTracker(DlibDetector(-0.5), load_68(asset_path("dlib_68")), detect_every=2)
+    # A small face, joined by a larger one from frame 9 on: noticed at frame 10, the first look
+    # at the whole picture after that, which makes the detector look at frame 9 too.
+    track = tracker.follow([alone] * 9 + [both] * 91)
+    assert (track.landmarks[..., 0] < 240).all()
+    assert track.detected.tolist() == [False] * 9 + [True] * 91
+
+
+def test_blocks_leave_no_seam(tracker: FaceTracker) -> None:
+    """The landmarks of a long video are those of its face, before and after a block's end."""
+    film = _wander() * 5
+    track = tracker.follow(iter(film))
+    assert len(film) > BLOCK
+    assert track.detected.all()
+    still = track.landmarks + np.array(_path() * 5)[:, None, :]
+    assert still.std(axis=0).mean() < 1.0
+    seam = np.abs(np.diff(still, axis=0)).mean(axis=(1, 2))
+    assert seam[BLOCK - 10 : BLOCK + 10].max() < 3 * seam.mean()
