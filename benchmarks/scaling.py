@@ -59,8 +59,15 @@ def pipeline(
 ) -> list[Outcome]:
     """Every stage, one after another as DVC runs them."""
     return [
-        simulate(cost, runtime, cluster, clips_of(cost.stage, clips, test_share), shards, seed=seed)
-        for cost in costs
+        simulate(
+            cost,
+            runtime,
+            cluster,
+            clips_of(cost.stage, clips, test_share),
+            shards,
+            seed=100 * seed + 10 * number,
+        )
+        for number, cost in enumerate(costs)
     ]
 
 

@@ -181,8 +181,8 @@ def runtime_cost() -> RuntimeCost:
         start_s=1e-3 * operations["start_ms"],
         plan_clip_s=plan_clip + found["units_s"] / clips,
         plan_shard_s=plan_shard,
-        rss_clip_bytes=(peak[0] - peak[1]) * 1e6 / clips,
-        rss_mb=peak[1],
+        rss_clip_bytes=operations["unit_memory_clip"] + (peak[0] - peak[1]) * 1e6 / clips,
+        rss_mb=peak[1] - clips * operations["unit_memory_clip"] / 1e6,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 import time
+import tracemalloc
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -213,9 +214,12 @@ def hand_over_costs(clips: int = 100) -> dict[str, float]:
 
     Returns:
         ``unit_bytes_clip``: pickled bytes a clip; ``unit_pickle_us_clip``: CPU microseconds to
-        pickle it.
+        pickle it; ``unit_memory_clip``: bytes of the driver's memory for it.
     """
+    tracemalloc.start()
     (unit,) = noop.units(clips, 1)
+    memory, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     began = time.process_time()
     for _ in range(100):
         data = pickle.dumps(unit)
@@ -223,4 +227,5 @@ def hand_over_costs(clips: int = 100) -> dict[str, float]:
     return {
         "unit_bytes_clip": len(data) / clips,
         "unit_pickle_us_clip": 1e6 * pickled_s / 100 / clips,
+        "unit_memory_clip": memory / clips,
     }
