@@ -6,11 +6,10 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.chaos.clone import Clone, cut, write_hook
-from tests.chaos.victims import AGENTS_S, Nodes, check_end
+from tests.chaos.victims import Agents, Nodes
 
 SEEDS = (1, 2, 3)
 STAGES = ("ingest", "split", "crop", "transcribe", "align_train", "speech")
@@ -53,8 +52,8 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture(scope="session")
-def agents() -> Iterator[list[psutil.Process]]:
-    """Takes Ray's agents of killed drivers; they have ended when the last test has."""
-    found: list[psutil.Process] = []
+def agents() -> Iterator[Agents]:
+    """Ray's agents of all drivers that were killed."""
+    found = Agents()
     yield found
-    check_end(found, AGENTS_S)
+    found.check_end()

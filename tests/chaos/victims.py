@@ -21,7 +21,7 @@ PATIENCE_S = 120.0
 """Longest wait for a condition, on a busy machine."""
 LEFTOVERS_S = 30.0
 """A killed driver's processes must have ended by themselves after this long,"""
-AGENTS_S = 120.0
+AGENTS_S = 90.0
 """but for Ray's agents: for a minute they try to report to the controller that died with it."""
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 ACTORS = ("ray::ShardActor", "ray::Record")
@@ -73,6 +73,23 @@ def end(processes: Sequence[psutil.Process]) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
+
+
+@dataclass(eq=False)
+class Agents:
+    """Ray's agents of drivers that were killed; looked at last, so that no test waits for them."""
+
+    _taken: list[tuple[float, psutil.Process]] = field(default_factory=list)
+
+    def take(self, processes: Sequence[psutil.Process]) -> None:
+        """Note agents of a driver that has just been killed."""
+        self._taken += [(time.monotonic(), process) for process in processes]
+
+    def check_end(self) -> None:
+        """Those whose time is up have ended."""
+        late = time.monotonic() - AGENTS_S
+        old = [process for taken, process in self._taken if taken < late]
+        assert not [title(process) for process in old if alive(process)]
 
 
 @dataclass(eq=False)
