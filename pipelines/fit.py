@@ -44,12 +44,12 @@ class Seen:
 
     Attributes:
         track: what the crop stage measured.
-        mp4: the face crop.
+        parts: what the crop stage wrote.
         blocks: its frames, ``[T, H, W, 3]`` RGB each; None where they are decoded one by one.
     """
 
     track: Mapping[str, NDArray[Any]]
-    mp4: bytes
+    parts: Members
     blocks: list[torch.Tensor] | None
 
 
@@ -87,7 +87,7 @@ class Fitter:
         """Decode a clip of at most ``AHEAD`` frames; a longer one is decoded as it is needed."""
         track = read_npz(parts["track.npz"])
         short = self._encoder is not None and len(track["landmarks"]) <= AHEAD
-        return Seen(track, parts["mp4"], list(_blocks(parts["mp4"])) if short else None)
+        return Seen(track, parts, list(_blocks(parts["mp4"])) if short else None)
 
     def many(self, clips: Sequence[Clip], loaded: Sequence[Seen]) -> list[Members | ClipError]:
         """Part ``motion.npz`` of each clip, one after the other: none depends on another."""
@@ -110,7 +110,7 @@ class Fitter:
             fit = self._fit(track, clip.clip_id)
         else:
             landmarks = torch.from_numpy(track["landmarks"])
-            frames = _blocks(seen.mp4) if seen.blocks is None else seen.blocks
+            frames = _blocks(seen.parts["mp4"]) if seen.blocks is None else seen.blocks
             clip_seen = encode_clip(self._encoder, self._model, frames)
             fit = checked(self._model, clip_seen, landmarks)
         residual = fit.residual_px.numpy()
@@ -132,7 +132,7 @@ class Fitter:
             "explained": torch.from_numpy(explained),
         }
         if self._photometric:
-            arrays |= self._colours(clip, seen.mp4, fit)
+            arrays |= self._colours(clip, seen.parts["mp4"], fit)
         return {"motion.npz": npz_bytes({name: value.numpy() for name, value in arrays.items()})}
 
     def _fit(self, track: Mapping[str, NDArray[Any]], clip_id: str) -> ClipFit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,12 @@ def test_the_encoder_sees_what_was_drawn() -> None:
     assert motion["expression"].shape == (HEADS_PER_SKULL, 64)
     assert motion["explained"].all()
     assert np.median(motion["residual_px"]) < 2.0
-    assert worker(_clip(), parts) == worker(_clip(), parts)
+    alone = worker(_clip(), parts)
+    assert alone == worker(_clip(), parts)
+    ahead = worker.load(_clip(), parts)
+    assert ahead.blocks is not None
+    long = replace(ahead, blocks=None)  # as a clip of many frames: decoded when it is needed
+    assert worker.many([_clip()] * 2, [ahead, long]) == [alone, alone]
 
     jaw = model.landmarks(torch.zeros(80), torch.from_numpy(motion["expression"]))
     true = model.landmarks(torch.zeros(80), torch.from_numpy(heads.expression))
@@ -201,3 +207,18 @@ def test_a_face_that_the_encoder_does_not_explain() -> None:
     with pytest.raises(ClipError, match=r"fit\.max_residual_px = 5\.0") as caught:
         make_worker(_worker_params(method="encoder"))(_clip(), _track(landmarks) | {"mp4": grey})
     assert caught.value.reason is Reason.FIT_RESIDUAL
+
+
+@pytest.mark.gpu
+def test_the_encoder_answers_alike_on_a_gpu() -> None:
+    model = open_head.load()
+    heads = draw_heads(model, 987654321, 0, HEADS_PER_SKULL, 256)
+    parts = _track(project(model.mean[model.landmarks_68]).expand(HEADS_PER_SKULL, -1, -1))
+    parts |= {"mp4": encode_mp4(list(heads.images), crf=12)}
+    motions = []
+    for device in ("cpu", "cuda"):
+        limits = {"device": device, "max_residual_px": 1000.0}
+        worker = make_worker(_worker_params(method="encoder") | limits)
+        motions.append(read_npz(worker(_clip(), parts)["motion.npz"]))
+    for name in ("expression", "pose", "identity"):
+        np.testing.assert_allclose(motions[0][name], motions[1][name], atol=2e-2)
