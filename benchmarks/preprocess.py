@@ -172,7 +172,7 @@ def gpu(videos: Path, options: argparse.Namespace, folder: Path) -> dict[str, An
     walls = ", ".join(f"{stage} {wall:.0f} s" for stage, wall in row["wall_s"].items())
     console.print(
         f"{row['clips']} clips of 10 s, {row['cores']} cores, {options.device}: {walls}. "
-        f"{row['clips_per_gpu_hour']:.0f} clips an hour through crop, fit and speech (goal 10,000). "
+        f"{row['clips_per_gpu_hour']:.0f} clips an hour in crop, fit and speech (goal 10,000). "
         f"The bottleneck is {row['bottleneck']}: {row['bottleneck_share']:.0%} of the time, "
         f"{row['bottleneck_busy_cores']:.1f} cores busy"
     )
