@@ -140,8 +140,9 @@ def two_workers(videos: Path, count: int, rounds: int, folder: Path) -> dict[str
     console.print(
         f"crop of {count} clips through the runtime: one worker {row['wall_s']['work 1']:.1f} s, "
         f"two {row['wall_s']['work 2']:.1f} s; a clip {1e3 * row['clip_wall_s'][1]:.0f} and "
-        f"{1e3 * row['clip_wall_s'][2]:.0f} ms. Two are {row['speedup']:.2f} times one (goal 1.8), "
-        f"{row['speedup_with_start']:.2f} with Ray's start"
+        f"{1e3 * row['clip_wall_s'][2]:.0f} ms. "
+        f"Two are {row['speedup']:.2f} times one (goal 1.8), {row['speedup_with_start']:.2f} with "
+        f"Ray's start, {row['speedup_by_core_time']:.2f} by the workers' core time"
     )
     return row
 
