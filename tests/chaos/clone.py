@@ -155,15 +155,20 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+def copy_code(name: str, folder: Path) -> None:
+    """Copy a file or folder of the checkout into a clone."""
+    source, target = ROOT / name, folder / name
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy2(source, target)
+
+
 def cut(folder: Path) -> None:
     """Copy the code and the smallest clips of the sample; one clip has no face."""
     folder.mkdir()
     for name in CODE:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, folder / name)
+        copy_code(name, folder)
     source = ROOT / "datasets" / "chorus"
     chorus = folder / "datasets" / "chorus"
     chorus.mkdir(parents=True)

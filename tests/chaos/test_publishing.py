@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.clone import ROOT, Clone, digests, from_cache
+from tests.chaos.clone import WORKERS, Clone, copy_code, digests, from_cache
 from tests.chaos.tiny import OUTPUT, SHARDS
 from tests.chaos.victims import Agents, Driver
 
@@ -20,20 +20,15 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 MODULE = "tests.chaos.tiny"
 
 
-def place(folder: Path, hook: Path) -> Clone:
-    """A working folder for the tiny stage, with a work cache of its own; code of the checkout."""
-    (folder / "work").mkdir(parents=True)
-    for name in ("dimitra", "pipelines", "tests"):
-        (folder / "work" / name).symlink_to(ROOT / name)
-    return Clone(folder / "work", folder / "cache", hook)
-
-
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory, hook: Path) -> dict[str, str]:
-    """Bytes of a quiet run."""
-    clone = place(tmp_path_factory.mktemp("tiny"), hook)
+def quiet_tiny(tmp_path_factory: pytest.TempPathFactory, hook: Path) -> Clone:
+    """A folder with the code, after a quiet run of the tiny stage."""
+    place = tmp_path_factory.mktemp("tiny")
+    for name in ("dimitra", "pipelines", "tests"):
+        copy_code(name, place / "clone")
+    clone = Clone(place / "clone", place / "cache", hook)
     clone.run(MODULE)
-    return digests(clone.folder / OUTPUT)
+    return clone
 
 
 def check_whole(clone: Clone) -> None:
@@ -58,12 +53,12 @@ def written_since(entry: os.DirEntry[str], time_ns: int) -> bool:
 
 def test_kills_while_shards_are_published(
     chance: random.Random,
-    hook: Path,
-    expected: dict[str, str],
+    quiet_tiny: Clone,
     agents: Agents,
     tmp_path: Path,
 ) -> None:
-    clone = place(tmp_path, hook)
+    expected = digests(quiet_tiny.folder / OUTPUT)
+    clone = quiet_tiny.copy(tmp_path, OUTPUT.as_posix())
     output = clone.folder / OUTPUT
     redone = 0
 
@@ -71,9 +66,10 @@ def test_kills_while_shards_are_published(
     with Driver(clone, MODULE, tmp_path / "1.log") as first:
         first.until_at_work(chance.randrange(1, SHARDS // 4))
         first.kill_worker(chance)
+        first.until(lambda: "a worker died" in first.output, "the driver noticed")
         first.until_at_work(chance.randrange(SHARDS // 4, SHARDS // 2))
         first.kill()
-        redone += 1 + 2
+        redone += 1 + WORKERS
         agents.take(first.check_leftovers_end())
     before = clone.records()
     check_whole(clone)
@@ -92,7 +88,7 @@ def test_kills_while_shards_are_published(
         agents.take(second.check_leftovers_end())
     check_whole(clone)
     assert clone.records() == before
-    assert moment <= restored() < len(before)
+    assert moment <= restored() <= len(before)
 
     with Driver(clone, MODULE, tmp_path / "3.log") as third:
         assert from_cache(third.finish()) == (len(before), SHARDS)
@@ -101,4 +97,4 @@ def test_kills_while_shards_are_published(
     assert {name: now[name] for name in before} == before
     attempts = clone.attempts()
     assert len({attempt.unit for attempt in attempts}) == SHARDS
-    assert 1 <= len(attempts) - SHARDS <= redone
+    assert len(attempts) - SHARDS <= redone  # a kill may fall between two shards

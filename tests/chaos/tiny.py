@@ -12,8 +12,9 @@ from dimitra.clips import Clip
 from pipelines.jobs import Job, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import RayParams
+from tests.chaos.clone import WORKERS
 
-SHARDS = 400
+SHARDS = 240
 OUTPUT = Path("data/tiny")
 
 
@@ -39,8 +40,8 @@ def clip(number: int) -> Clip:
 
 
 def main() -> None:
-    """Run the stage; every 40th clip goes to quarantine."""
-    faults = {clip(number).clip_id: "clip_error" for number in range(0, SHARDS, 40)}
+    """Run the stage; every 20th clip goes to quarantine."""
+    faults = {clip(number).clip_id: "clip_error" for number in range(0, SHARDS, 20)}
     run(
         Job(
             stage="tiny",
@@ -51,7 +52,7 @@ def main() -> None:
             budget=1.0,
             deadline_s=60.0,
         ),
-        RayParams(workers=2),
+        RayParams(workers=WORKERS),
     )
 
 
