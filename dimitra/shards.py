@@ -139,10 +139,13 @@ class ShardWriter:
         """Append a clip.
 
         Raises:
-            ValueError: the id is malformed, or does not come after the one before.
+            ValueError: the id is malformed or does not come after the one before, or there is no
+                part, so that a reader of the shard would not find the clip.
             OSError: the disk is full.
         """
         check_clip_id(clip_id)
+        if not parts:
+            raise ValueError(f"clip {clip_id} has no parts")
         if self._clip_ids and clip_id <= self._clip_ids[-1]:
             raise ValueError(f"clip {clip_id} comes after {self._clip_ids[-1]}: not sorted")
         for part in sorted(parts):

@@ -257,7 +257,9 @@ class ShardActor:
                     except ClipError as error:
                         batch.append((clip, row_of(error, clip, self._stage, trace)))
                     else:
-                        batch.append(load(worker, clip, parts, self._stage, trace))
+                        alone = order.batch == 1 and not order.ahead
+                        item = load(worker, clip, parts, self._stage, trace, alone=alone)
+                        batch.append((clip, item))
             except BaseException:
                 held.close()
                 raise
@@ -277,9 +279,9 @@ class ShardActor:
                 if thread is not None:
                     coming = thread.submit(prepare)
                 batch, held = loaded
+                clips = [clip for clip, _ in batch]
                 with held:
                     results = process(worker, batch, self._stage, trace)
                 bad = sum(isinstance(result, QuarantineRow) for result in results)
-                for (clip, _), result in zip(batch, results, strict=True):
-                    yield clip, result
-                self._end([clip.clip_id for clip, _ in batch], bad)
+                yield from zip(clips, results, strict=True)
+                self._end([clip.clip_id for clip in clips], bad)

@@ -106,6 +106,11 @@ def list_datasets(
     refused = []
     for name, entry in sorted(datasets.sets.items()):
         listing = _LAYOUTS[entry.layout](roots[name], name, outside_links=entry.outside_links)
+        if not listing.clips and not listing.bad:
+            raise LayoutError(
+                f"dataset {name!r}: no clip below {roots[name]}; is the data there (`make data` "
+                "for the sample), and its layout right?"
+            )
         for source in listing.clips:
             clip = _unprobed(name, source, shards)
             by_shard[clip.shard].append(clip)

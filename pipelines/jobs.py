@@ -8,6 +8,7 @@ and nodes that die, the storage, the balance, the budget. See docs/runtime.md.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import signal
@@ -33,7 +34,7 @@ from pipelines.live import LiveView
 from pipelines.params import RayParams, StorageParams
 from pipelines.pool import Pool, State, Task
 from pipelines.progress import console
-from pipelines.quarantine import Balance, describe, settle
+from pipelines.quarantine import Balance, describe, printable, settle
 from pipelines.staging import Staging, copy_code
 from pipelines.storage import DamagedError
 from pipelines.units import Unit, units_of
@@ -129,7 +130,8 @@ def _clear(output: Path) -> None:
 def _sweep(output: Path) -> None:
     """Remove what writers that were killed left under temporary names."""
     for path in output.glob(".*"):
-        path.unlink(missing_ok=True)
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 class _Run:
@@ -152,10 +154,14 @@ class _Run:
 
     def restore(self, keys: Mapping[str, str]) -> None:
         """Take from the work cache what it holds; damaged shards are made again."""
+        units = {unit.name: unit for unit in self._job.units}
 
         def one(name: str) -> Finished | None:
             found = self._cache.find(keys[name])
             if found is None:
+                return None
+            if mismatch(units[name], found):
+                self._cache.drop(keys[name])
                 return None
             try:
                 self._publish(name, found)
@@ -176,7 +182,7 @@ class _Run:
         folder = cache_folder() / "tracebacks" / self._job.stage
         for clip_id, text in tracebacks.items():
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{clip_id}.txt").write_text(text)
+            (folder / f"{clip_id}.txt").write_text(printable(text))
         self.finished[unit.name] = finished
 
     def _connect(self, stack: ExitStack, resources: Resources, workers: int) -> str | None:
@@ -189,7 +195,7 @@ class _Run:
         options: dict[str, Any] = {}
         if address == "local":
             options = {
-                "num_cpus": max(1, round(workers * resources.cpus)),
+                "num_cpus": math.ceil(workers * resources.cpus),
                 "include_dashboard": self._ray.dashboard,
                 "dashboard_host": "127.0.0.1",
                 "object_store_memory": self._ray.object_store_mb * 1_000_000,
@@ -198,9 +204,15 @@ class _Run:
             code = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dimitra-code-")))
             copy_code([self._job.worker.partition(":")[0]], code)
             options["runtime_env"] = {"working_dir": str(code)}
-        context = ray.init(
-            address=address, log_to_driver=False, logging_level=logging.ERROR, **options
-        )
+        try:
+            context = ray.init(
+                address=address, log_to_driver=False, logging_level=logging.ERROR, **options
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise JobError(
+                f"{self._job.stage}: no Ray at ray.address / RAY_ADDRESS {address!r} (need "
+                f"host:port, auto, or none for a Ray of its own): {error}"
+            ) from None
         stack.callback(ray.shutdown)
         _heed_sigterm(stack)
         if address == "local":
@@ -288,6 +300,15 @@ def _check_room(stage: str, resources: Resources, offered: Mapping[str, float]) 
             )
 
 
+def mismatch(unit: Unit, done: Finished) -> list[str]:
+    """Clips of a unit that are neither in its shard nor quarantined, or are there uncalled for."""
+    out = [*done.sidecar.clip_ids, *(row.clip_id for row in done.rows)]
+    expected = [clip.clip_id for clip in unit.clips]
+    if sorted(out) == expected and done.sidecar.clips == len(done.sidecar.clip_ids):
+        return []
+    return sorted(set(out) ^ set(expected))[:5] or expected[:1]
+
+
 def _check_ids(job: Job, finished: Mapping[str, Finished]) -> None:
     """Every clip that went in came out, or has a row.
 
@@ -295,14 +316,11 @@ def _check_ids(job: Job, finished: Mapping[str, Finished]) -> None:
         JobError: naming clips that were lost, or that nobody asked for.
     """
     for unit in job.units:
-        done = finished[unit.name]
-        out = [*done.sidecar.clip_ids, *(row.clip_id for row in done.rows)]
-        expected = [clip.clip_id for clip in unit.clips]
-        if sorted(out) != expected:
-            wrong = sorted(set(out) ^ set(expected))[:5]
+        wrong = mismatch(unit, finished[unit.name])
+        if wrong:
             raise JobError(
-                f"{job.stage}: unit {unit.name} of {len(expected)} clips came back with "
-                f"{len(out)}; for example {', '.join(wrong)}. This is a fault of the stage"
+                f"{job.stage}: unit {unit.name} of {len(unit.clips)} clips came back with others, "
+                f"for example {', '.join(wrong)}. This is a fault of the stage"
             )
 
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Seconds = Annotated[float, Field(gt=0.0)]
+Seconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -70,6 +70,21 @@ class StorageParams(Section):
     media: str | None = None
     """URI of a copy of the raw videos, with the same relative paths (``datasets/...``); by
     default the driver puts them into ``root`` itself."""
+
+    @field_validator("root")
+    @classmethod
+    def _folder_or_uri(cls, root: str | None) -> str | None:
+        if root is None:
+            return None
+        scheme, separator, rest = root.partition("://")
+        if separator and scheme in ("s3", "gs", "abfs") and rest and "@" not in rest:
+            return root
+        if not separator and Path(root).is_absolute():
+            return root
+        raise ValueError(
+            "need an absolute folder, or s3://bucket/prefix without credentials (they come from "
+            "the environment)"
+        )
 
     @model_validator(mode="after")
     def _media_needs_a_uri(self) -> StorageParams:

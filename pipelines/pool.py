@@ -47,6 +47,7 @@ class Task:
         suspects: clips to be tried alone before the unit is done again.
         given_up: rows of clips that are not to be tried again.
         tries: attempts so far.
+        careful: nothing is loaded ahead, so that one clip is in flight at a time.
     """
 
     unit: Unit
@@ -54,6 +55,12 @@ class Task:
     suspects: tuple[str, ...] = ()
     given_up: list[QuarantineRow] = field(default_factory=list)
     tries: int = 0
+    careful: bool = False
+
+    def halve(self) -> None:
+        """Fewer clips in flight the next time."""
+        self.careful = self.careful or self.batch == 1
+        self.batch = max(1, self.batch // 2)
 
 
 @dataclass(eq=False)
@@ -213,7 +220,7 @@ class Pool:
             attempt=f"{task.unit.name}#{task.tries}",
             given_up=tuple(task.given_up),
             batch=1 if task.suspects else task.batch,
-            ahead=self.resources.ahead and not task.suspects,
+            ahead=self.resources.ahead and not task.suspects and not task.careful,
             delivery=self._delivery(task),
             trial=task.suspects,
         )
@@ -301,7 +308,7 @@ class Pool:
         """Count a death against a clip that was alone; have several tried one by one."""
         task.suspects = flying
         if len(flying) > 1:
-            task.batch = max(1, task.batch // 2)
+            task.halve()
             return
         (clip_id,) = flying
         self._strikes[task.unit.name, clip_id] += 1
@@ -322,6 +329,7 @@ class Pool:
             self._quarantine(task, flying[0], Reason.DEADLINE, why, 1)
         else:
             task.suspects = flying
+            task.halve()
         self._again(slot)
 
     def _collect(self, slot: Slot) -> None:

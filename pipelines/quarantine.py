@@ -68,11 +68,16 @@ class Balance:
     budget: float
 
 
+def printable(text: str) -> str:
+    """Text that UTF-8 can hold: names of files that are none reach Python as lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def quarantine_row(
     clip: Clip, stage: str, reason: Reason, message: str, attempts: int = 1
 ) -> QuarantineRow:
     """A row whose message is one line, free of what changes from run to run or place to place."""
-    line = " ".join(message.split()).replace(f"{Path.cwd()}/", "")
+    line = " ".join(printable(message).split()).replace(f"{Path.cwd()}/", "")
     return QuarantineRow(
         clip_id=clip.clip_id,
         dataset=clip.dataset,

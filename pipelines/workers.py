@@ -8,6 +8,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from dimitra.clips import Clip, ClipError, Reason
@@ -117,14 +118,32 @@ def row_of(error: Exception, clip: Clip, stage: str, trace: Trace) -> Quarantine
     return quarantine_row(clip, stage, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
 
 
+@dataclass(frozen=True)
+class Unloaded:
+    """A clip that memory did not suffice for beside others; it is tried alone after them."""
+
+    parts: Members
+
+
 def load(
-    worker: BatchWorker, clip: Clip, parts: Members, stage: str, trace: Trace
-) -> tuple[Clip, Any]:
-    """A clip with what ``many`` needs of it, or with its quarantine row."""
+    worker: BatchWorker, clip: Clip, parts: Members, stage: str, trace: Trace, *, alone: bool
+) -> Any:
+    """What ``many`` needs of a clip, or its quarantine row, or ``Unloaded``.
+
+    Args:
+        worker: the stage's worker.
+        clip: the clip.
+        parts: its input.
+        stage: stage name.
+        trace: takes the tracebacks of unforeseen errors.
+        alone: no other clip is held.
+    """
     try:
-        return clip, worker.load(clip, parts)
+        return worker.load(clip, parts)
     except Exception as error:  # noqa: BLE001 - by design: an unforeseen error costs one clip
-        return clip, row_of(error, clip, stage, trace)
+        if is_out_of_memory(error) and not alone:
+            return Unloaded(parts)
+        return row_of(error, clip, stage, trace)
 
 
 def _release() -> None:
@@ -136,13 +155,14 @@ def _release() -> None:
 
 
 def process(
-    worker: BatchWorker, batch: Sequence[tuple[Clip, Any]], stage: str, trace: Trace
+    worker: BatchWorker, batch: list[tuple[Clip, Any]], stage: str, trace: Trace
 ) -> list[Outcome]:
     """Process a batch; where it fails as a whole it is halved until the fault is alone.
 
     Args:
         worker: the stage's worker.
-        batch: clips with what ``load`` made of them; a quarantine row passes through.
+        batch: clips with what ``load`` made of them; a quarantine row passes through. What has
+            been processed is let go of.
         stage: stage name.
         trace: takes the tracebacks of unforeseen errors.
 
@@ -152,9 +172,37 @@ def process(
     Raises:
         OSError: the machine is at fault.
     """
-    sound = [item for item in batch if not isinstance(item[1], QuarantineRow)]
-    outcomes = iter(_process(worker, sound, stage, trace))
-    return [loaded if isinstance(loaded, QuarantineRow) else next(outcomes) for _, loaded in batch]
+    outcomes: dict[str, Outcome] = {
+        clip.clip_id: loaded for clip, loaded in batch if isinstance(loaded, QuarantineRow)
+    }
+    later = [(clip, loaded.parts) for clip, loaded in batch if isinstance(loaded, Unloaded)]
+    sound = [item for item in batch if not isinstance(item[1], QuarantineRow | Unloaded)]
+    order = [clip.clip_id for clip, _ in batch]
+    batch.clear()
+    results = _process(worker, sound, stage, trace)
+    outcomes |= {clip.clip_id: result for (clip, _), result in zip(sound, results, strict=True)}
+    sound.clear()
+    for clip, parts in later:
+        _release()
+        loaded = load(worker, clip, parts, stage, trace, alone=True)
+        if not isinstance(loaded, QuarantineRow):
+            (loaded,) = _process(worker, [(clip, loaded)], stage, trace)
+        outcomes[clip.clip_id] = loaded
+    return [outcomes[clip_id] for clip_id in order]
+
+
+def _outcome(result: object, clip: Clip, stage: str) -> Outcome:
+    """What ``many`` gave for a clip, checked: a clip without parts would vanish from its shard."""
+    if isinstance(result, ClipError):
+        return quarantine_row(clip, stage, result.reason, result.message)
+    if (
+        isinstance(result, dict)
+        and result
+        and all(isinstance(k, str) and isinstance(v, bytes) for k, v in result.items())
+    ):
+        return result
+    why = f"the stage gave {str(result)[:80]!r} for this clip: need one part of bytes at least"
+    return quarantine_row(clip, stage, Reason.INTERNAL_ERROR, why)
 
 
 def _process(
@@ -173,12 +221,8 @@ def _process(
         if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
             raise
     else:
-        return [
-            quarantine_row(clip, stage, result.reason, result.message)
-            if isinstance(result, ClipError)
-            else result
-            for clip, result in zip(clips, results, strict=True)
-        ]
+        pairs = zip(clips, results, strict=True)
+        return [_outcome(result, clip, stage) for clip, result in pairs]
     _release()
     half = len(batch) // 2
     return [

@@ -204,6 +204,50 @@ def test_a_clip_that_hangs_in_a_batch_is_found(place: Path, cluster: str) -> Non
     assert (row.clip_id, row.reason) == ("toy-006", Reason.DEADLINE)
 
 
+def test_a_batch_that_is_late_though_each_clip_is_quick_is_halved(
+    place: Path, cluster: str
+) -> None:
+    lazy = replace(batches(place, slow=2), deadline_s=1.5)
+    balance = run(lazy, RayParams(address=cluster, workers=1))
+    assert balance.quarantined == 0
+    assert max(len(line) for line in logged(place)[-2:]) <= 2
+
+
+def test_memory_that_runs_out_while_loading_costs_no_clip(place: Path, cluster: str) -> None:
+    """Two clips fit: the other two of a batch are loaded alone after them."""
+    held = replace(batches(place, held=2), units=batches(place).units[:1])
+    balance = run(held, RayParams(address=cluster, workers=1))
+    assert balance.quarantined == 0
+    assert [len(line) for line in logged(place)] == [2, 1, 1]
+
+
+def test_an_output_that_is_none_is_a_row_and_no_clip_vanishes(place: Path, cluster: str) -> None:
+    faults = {"toy-000": "nothing", "toy-001": "none", "toy-002": "number", "toy-003": "name"}
+    odd = job(place, faults)
+    balance = run(odd, RayParams(address=cluster, workers=1))
+    rows = {row.clip_id: row for row in read_quarantine(odd.output)}
+    assert {row.reason for row in rows.values()} == {Reason.INTERNAL_ERROR}
+    assert sorted(rows) == sorted(faults)
+    assert "one part of bytes" in rows["toy-000"].message
+    assert rows["toy-003"].message == r"ValueError: bad \udcff name"
+    assert balance.clips_out == sum(len(read_shard(path)) for path in list_shards(odd.output))
+    with pytest.raises(ValueError, match="clip a has no parts"):
+        write_shard(place / "empty.tar", {"a": {}})
+
+
+def test_a_record_that_names_other_clips_is_dropped(place: Path, cluster: str) -> None:
+    first = job(place)
+    run(first, RayParams(address=cluster, workers=1))
+    before = folder_bytes(first.output)
+    key = keys_of(first)["00001"]
+    record = place / "cache" / "work" / key[:2] / f"{key}.json"
+    values = json.loads(record.read_text())
+    values["sidecar"]["clip_ids"] = []
+    record.write_text(json.dumps(values))
+    run(first, RayParams(address=cluster, workers=1))
+    assert folder_bytes(first.output) == before
+
+
 GREEDY = """
 from pathlib import Path
 from pipelines.jobs import Job, Resources, run, units_of

@@ -17,11 +17,19 @@ def make_worker(params: dict[str, Any]) -> Worker:
         raise RuntimeError("these weights cannot be loaded")
 
     def work(clip: Clip, parts: Members) -> Members:
-        fail(params.get("faults", {}).get(clip.clip_id))
+        fault = params.get("faults", {}).get(clip.clip_id)
+        if fault in ("nothing", "none", "number"):
+            return answer(fault)  # type: ignore[return-value]
+        fail(fault)
         text = parts.get("txt", clip.clip_id.encode())
         return {"reversed.txt": text[::-1], "threads.txt": os.environ["OMP_NUM_THREADS"].encode()}
 
     return work
+
+
+def answer(fault: str | None) -> object:
+    """Outputs that are none."""
+    return {"nothing": {}, "none": None, "number": {"a.txt": 3}}[fault or ""]
 
 
 def fail(fault: str | None) -> None:
@@ -29,6 +37,8 @@ def fail(fault: str | None) -> None:
         raise ClipError(Reason.NO_FACE, "0 of 100 frames show a face; at least 80 are needed")
     if fault == "raise":
         raise ZeroDivisionError("an unforeseen error")
+    if fault == "name":
+        raise ValueError("bad \udcff name")
     if fault == "exit":
         os._exit(7)
     if fault == "hang":
@@ -53,8 +63,14 @@ class Batches:
         self._log = Path(params["log"])
         self._most = params.get("most", 1000)
         self._deadly = params.get("deadly", 1000)
+        self._slow = params.get("slow", 1000)
+        self._held = params.get("held", 1000)
+        self._loaded = 0
 
     def load(self, clip: Clip, parts: Members) -> bytes:
+        if self._loaded >= self._held:
+            raise MemoryError(f"{self._loaded} clips are held")
+        self._loaded += 1
         if self._faults.get(clip.clip_id) == "unloadable":
             raise ClipError(Reason.DECODE_ERROR, "cannot be decoded")
         return parts["txt"]
@@ -62,6 +78,9 @@ class Batches:
     def many(self, clips: Sequence[Clip], loaded: Sequence[bytes]) -> list[Members | ClipError]:
         with self._log.open("a") as log:
             log.write(f"{' '.join(clip.clip_id for clip in clips)}\n")
+        self._loaded -= len(clips)
+        if len(clips) > self._slow:
+            time.sleep(60)
         if len(clips) > self._deadly:
             os._exit(9)
         if len(clips) > self._most:
