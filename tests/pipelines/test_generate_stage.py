@@ -38,7 +38,10 @@ def test_units_are_the_shard_numbers_with_their_test_clips() -> None:
         "00000": ["aaa-000"],
         "00001": ["bbb-009"],
     }
-    assert all(unit.digest for unit in units)
+    assert {unit.files for unit in units} == {
+        (Path("data/shards/test-aaa-00000.tar"),),
+        (Path("data/shards/test-bbb-00001.tar"),),
+    }
 
 
 def test_motion_comes_from_the_first_pose_and_speech_alone() -> None:
