@@ -137,7 +137,7 @@ def add_node(cluster: Cluster, **options: object) -> object:
     for _ in range(2):
         try:
             return cluster.add_node(**options)
-        except Exception as error:  # noqa: BLE001 - Ray raises no narrower class
+        except Exception as error:
             if "timed out during startup" not in str(error):
                 raise
     return cluster.add_node(**options)
