@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cluster.costs import (
     BLOCK_BYTES,
+    PART_BYTES,
     RAW_STAGES,
     Cluster,
     RuntimeCost,
@@ -105,8 +106,8 @@ def requests(cost: StageCost, sizes: NDArray[np.int64]) -> tuple[float, float]:
 
     read, written = sizes * cost.bytes_in, sizes * cost.bytes_out
     more_gets = np.maximum(np.ceil(read / BLOCK_BYTES) - cost.shards_read, 0).sum()
-    parts = np.ceil(written / BLOCK_BYTES)
-    more_puts = np.where(parts > 1, parts + 2, 0).sum()  # begin, parts, an empty one, end
+    parts = np.ceil(written / PART_BYTES)
+    more_puts = np.where(parts > 1, parts + 1, 0).sum()  # begin, parts, end in place of one PUT
     return total(("PUT", "POST")) + float(more_puts), total(("GET", "HEAD")) + float(more_gets)
 
 
