@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.clone import Clone, cut, write_hook
-from tests.chaos.victims import Agents, Nodes
+from tests.chaos.victims import Nodes, Stragglers
 
 SEEDS = (1, 2, 3)
 STAGES = ("ingest", "split", "crop", "transcribe", "align_train", "speech")
@@ -52,8 +52,8 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture(scope="session")
-def agents() -> Iterator[Agents]:
-    """Ray's agents of all drivers that were killed."""
-    found = Agents()
+def stragglers() -> Iterator[Stragglers]:
+    """What Ray leaves of all drivers that were killed."""
+    found = Stragglers()
     yield found
     found.check_end()

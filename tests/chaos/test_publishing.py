@@ -13,7 +13,7 @@ import pytest
 
 from tests.chaos.clone import WORKERS, Clone, copy_code, digests, from_cache
 from tests.chaos.tiny import OUTPUT, SHARDS
-from tests.chaos.victims import Agents, Driver
+from tests.chaos.victims import Driver, Stragglers
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -54,7 +54,7 @@ def written_since(entry: os.DirEntry[str], time_ns: int) -> bool:
 def test_kills_while_shards_are_published(
     chance: random.Random,
     quiet_tiny: Clone,
-    agents: Agents,
+    stragglers: Stragglers,
     tmp_path: Path,
 ) -> None:
     expected = digests(quiet_tiny.folder / OUTPUT)
@@ -70,7 +70,7 @@ def test_kills_while_shards_are_published(
         first.until_at_work(chance.randrange(SHARDS // 4, SHARDS // 2))
         first.kill()
         redone += 1 + WORKERS
-        agents.take(first.check_leftovers_end())
+        stragglers.take(first.check_leftovers_end())
     before = clone.records()
     check_whole(clone)
 
@@ -85,7 +85,7 @@ def test_kills_while_shards_are_published(
     with Driver(clone, MODULE, tmp_path / "2.log") as second:
         second.until(lambda: restored() >= moment, "shards from the cache")
         second.kill()
-        agents.take(second.check_leftovers_end())
+        stragglers.take(second.check_leftovers_end())
     check_whole(clone)
     assert clone.records() == before
     assert moment <= restored() <= len(before)

@@ -13,7 +13,7 @@ import pytest
 
 from dimitra.shards import read_shard
 from tests.chaos.clone import WORKERS, Clone, digests, from_cache
-from tests.chaos.victims import Agents, Driver, Nodes
+from tests.chaos.victims import Driver, Nodes, Stragglers
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -26,7 +26,7 @@ def test_a_stage_that_is_killed_again_and_again_gives_the_bytes_of_a_quiet_run(
     chance: random.Random,
     quiet: Clone,
     nodes: Nodes,
-    agents: Agents,
+    stragglers: Stragglers,
     tmp_path: Path,
 ) -> None:
     clone = quiet.copy(tmp_path, OUTPUTS[stage])
@@ -63,7 +63,7 @@ def test_a_stage_that_is_killed_again_and_again_gives_the_bytes_of_a_quiet_run(
         between = clone.records()
         with Driver(clone, module, tmp_path / "3.log") as third:
             output = third.finish()
-        agents.take(second.check_leftovers_end())
+        stragglers.take(second.check_leftovers_end())
 
     assert digests(clone.folder / OUTPUTS[stage]) == expected
     check_balance(clone.folder / OUTPUTS[stage])

@@ -20,11 +20,12 @@ from tests.chaos.clone import WORKERS, Clone
 PATIENCE_S = 120.0
 """Longest wait for a condition, on a busy machine."""
 LEFTOVERS_S = 30.0
-"""A killed driver's processes must have ended by themselves after this long,"""
-AGENTS_S = 90.0
-"""but for Ray's agents: for a minute they try to report to the controller that died with it."""
-AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Actors, raylet and controller of a killed driver have ended by themselves after this long,"""
+STRAGGLERS_S = 90.0
+"""and the rest of its Ray after this long: agents and workers that had just been started look for
+the controller, which died with the driver, for a minute."""
 ACTORS = ("ray::ShardActor", "ray::Record")
+SERVERS = ("/raylet/raylet", "/gcs/gcs_server")
 BUSY = "ray::ShardActor.run"
 
 
@@ -76,18 +77,18 @@ def end(processes: Sequence[psutil.Process]) -> None:
 
 
 @dataclass(eq=False)
-class Agents:
-    """Ray's agents of drivers that were killed; looked at last, so that no test waits for them."""
+class Stragglers:
+    """What Ray leaves of killed drivers for a minute; looked at last, so that no test waits."""
 
     _taken: list[tuple[float, psutil.Process]] = field(default_factory=list)
 
     def take(self, processes: Sequence[psutil.Process]) -> None:
-        """Note agents of a driver that has just been killed."""
+        """Note processes of a driver that has just been killed."""
         self._taken += [(time.monotonic(), process) for process in processes]
 
     def check_end(self) -> None:
         """Those whose time is up have ended."""
-        late = time.monotonic() - AGENTS_S
+        late = time.monotonic() - STRAGGLERS_S
         old = [process for taken, process in self._taken if taken < late]
         assert not [title(process) for process in old if alive(process)]
 
@@ -232,11 +233,15 @@ class Driver:
         self.process.wait()
 
     def check_leftovers_end(self) -> list[psutil.Process]:
-        """A killed driver's processes end by themselves; returns Ray's agents, which are slow."""
-        agents = [process for process in self.leftovers if title(process).startswith(AGENTS)]
-        check_end([process for process in self.leftovers if process not in agents], LEFTOVERS_S)
+        """A killed driver's actors, raylet and controller end; returns what else still runs."""
+        quick, slow = [], []
+        for process in self.leftovers:
+            name = title(process)
+            is_server = any(server in name for server in SERVERS)
+            (quick if name.startswith(ACTORS) or is_server else slow).append(process)
+        check_end(quick, LEFTOVERS_S)
         self.leftovers = []
-        return agents
+        return [process for process in slow if alive(process)]
 
     def finish(self) -> str:
         """Wait until the stage has finished; returns what it printed."""
