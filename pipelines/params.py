@@ -96,16 +96,23 @@ class StorageParams(Section):
         return self
 
 
+AssetRef = Annotated[str, Field(min_length=1, max_length=500)]
+"""Weights: an asset's name (``dimitra assets list``), ``hf:owner/model@revision``, or a path."""
+
+
 class DatasetParams(Section):
     """One dataset of the corpus."""
 
-    layout: Literal["voxceleb2", "hdtf"]
+    layout: Literal["voxceleb2", "hdtf", "celebvhq", "folder"]
     path: str
     """Folder, relative to ``datasets.root``."""
     split: str
     """Split folder under ``splits/``, for example ``chorus/v1``."""
     outside_links: bool = False
     """Links in the folder may lead out of it."""
+    clips: str | None = None
+    """A committed list of the clips that make up the dataset, one path a line, where it is a part
+    of what lies in the folder (``splits/voxceleb2/v1/clips.txt``); by default all of them."""
 
 
 class DatasetsParams(Section):
@@ -165,7 +172,13 @@ class CropParams(Section):
     size: Annotated[int, Field(ge=64, le=1024, multiple_of=2)] = 256
     """Pixels; even, because H.264 halves the colour planes."""
     fps: Literal[25] = 25
-    detector: Literal["dlib"] = "dlib"
+    detector: Literal["dlib", "insightface"]
+    detector_weights: AssetRef | None
+    """InsightFace's detector, a file or a model pack; null for dlib, which brings its own."""
+    landmarks: Literal["dlib", "insightface"]
+    """Source of the 68 landmarks of track and crop."""
+    landmarks_weights: AssetRef
+    """dlib's predictor, or InsightFace's model pack."""
     detect_every: Annotated[int, Field(ge=1, le=250)]
     """Frames between two runs of the face detector; landmarks track in between."""
     margin: Annotated[float, Field(ge=0.0, le=2.0)]
@@ -180,9 +193,15 @@ class CropParams(Section):
 
 
 class FitParams(Section):
-    face_model: Literal["open_head"] = "open_head"
-    method: Literal["encoder", "landmarks"]
-    """The head encoder, from the picture; or the fit to landmarks."""
+    face_model: Literal["open_head", "bfm"]
+    face_model_weights: AssetRef
+    """The mesh and its bases: the open head's source, or ``BFM_model_front.mat``."""
+    method: Literal["encoder", "landmarks", "deng", "precomputed"]
+    """The head encoder or Deng's, from the picture; the fit to landmarks; or a user's files."""
+    encoder_weights: AssetRef | None
+    """Deng's checkpoint; null for the head encoder, which is part of the package."""
+    coefficients: str | None
+    """Folder of precomputed coefficients, one ``.mat`` a clip; null unless they are the method."""
     device: Literal["cpu", "cuda"]
     """Where the head encoder runs; its answers differ in the last bits."""
     landmarks: Literal["dlib", "mediapipe"]
@@ -198,8 +217,10 @@ class FitParams(Section):
 
 
 class TranscribeParams(Section):
-    model: Literal["whisper_tiny_en"] = "whisper_tiny_en"
-    language: Literal["en"] = "en"
+    model: AssetRef
+    """A Whisper model in CTranslate2's format."""
+    language: Annotated[str, Field(pattern=r"^([a-z]{2,3}|auto)$")]
+    """ISO 639-1 code of all clips, or ``auto``: recognised clip by clip."""
     beam_size: Annotated[int, Field(ge=1, le=16)]
     deadline_s: Seconds
 
@@ -211,12 +232,33 @@ class AlignTrainParams(Section):
     """Most speech that the aligner is trained on; a fixed draw where there is more."""
 
 
+class MfaParams(Section):
+    """Montreal Forced Aligner: names or paths of its models, and where its command is."""
+
+    command: str = "mfa"
+    dictionary: str = "english_us_arpa"
+    acoustic_model: str = "english_us_arpa"
+
+
 class SpeechParams(Section):
-    encoder: Literal["moonshine_base"] = "moonshine_base"
+    encoder: Literal[
+        "moonshine_base", "wav2vec2_xlsr53_english", "wavlm_large", "wav2vec2_base", "wav2vec_large"
+    ]
+    encoder_weights: AssetRef
     block_s: Seconds
     overlap_s: Annotated[float, Field(ge=0.0)]
     """Seconds shared by neighbouring blocks of the encoder's grid; at most half a block."""
-    text_encoder: Literal["minilm_l6"] = "minilm_l6"
+    text_encoder: Literal["minilm_l6", "clip_vit_b32"]
+    text_encoder_weights: AssetRef
+    aligner: Literal["gmm", "mfa", "pocketsphinx"]
+    """The aligner that ``align_train`` trains, Montreal Forced Aligner, or pocketsphinx."""
+    unaligned: Literal["quarantine", "mark"]
+    """What becomes of a clip that its aligner refuses: a row, or phonemes that are all noise."""
+    dictionary: AssetRef | None
+    """Pronunciations in CMUdict's form for the trained aligner; null: English, CMUdict."""
+    mfa: MfaParams = MfaParams()
+    device: Literal["cpu", "cuda"]
+    """Where the speech encoder runs; its answers differ in the last bits."""
     text_tokens: Annotated[int, Field(ge=8, le=512)]
     text_cell_s: Annotated[float, Field(ge=0.5)]
     """Grid on which a transcript of more than ``text_tokens`` tokens is cut."""
@@ -288,7 +330,11 @@ class GenerateParams(Section):
 
 
 class RenderParams(Section):
-    renderer: Literal["mesh"] = "mesh"
+    renderer: Literal["mesh", "pirender"]
+    weights: AssetRef | None
+    """PIRender's checkpoint; null for the mesh renderer, which has none."""
+    device: Literal["cpu", "cuda"]
+    """Where PIRender runs; its answers differ in the last bits."""
     size: Annotated[int, Field(ge=64, le=2048, multiple_of=2)]
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
@@ -312,7 +358,7 @@ class ReportParams(Section):
 class Params(Section):
     """The whole file."""
 
-    profile: Literal["sample"]
+    profile: Literal["sample", "paper"]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     ray: RayParams
     storage: StorageParams
