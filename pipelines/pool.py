@@ -34,6 +34,8 @@ _PER_RECORD = 512
 _LOST_NODE = ("node has died", "node was terminated", "node is dead", "node failure")
 _UNREACHABLE_S = 60.0
 _LEAVE_S = 10.0
+_LATE_S = 3.0
+"""What is left by a worker that takes longer is removed by the next one on its machine."""
 _NO_MEMORY = ("running low on memory", "OutOfMemoryError", "memory monitor")
 
 
@@ -163,6 +165,9 @@ class Pool:
                     self._step()
                     watch(self._state())
                 ray.wait(self._leaving, num_returns=len(self._leaving), timeout=_LEAVE_S)
+                # Who is still starting has no work left, but may have fetched files already.
+                late = [slot.actor.leave.remote() for slot in self.slots]
+                ray.wait(late, num_returns=len(late), timeout=_LATE_S)
             finally:
                 for future in self._coming.values():
                     future.cancel()
