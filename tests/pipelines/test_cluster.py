@@ -132,6 +132,16 @@ sys.addaudithook(_hook)
 """
 
 
+def ray_token() -> dict[str, str]:
+    """Ray's own secret, which an administrator puts on every machine of a cluster.
+
+    A Ray of one's own makes it, and from then on this process and its children ask for it. A node
+    looks for it in its home folder, and the nodes here have homes of their own.
+    """
+    token = Path.home() / ".ray" / "auth_token"
+    return {"RAY_AUTH_TOKEN_PATH": str(token)} if token.is_file() else {}
+
+
 def add_node(cluster: Cluster, **options: object) -> object:
     """Add a node; Ray gives it 30 seconds to start, which a busy machine may exceed once."""
     for _ in range(2):
@@ -169,6 +179,7 @@ def three_nodes(
             patch.chdir(home / "work")
             environment = {
                 **s3.CREDENTIALS,
+                **ray_token(),
                 "AWS_ENDPOINT_URL": endpoint,
                 "HOME": str(home / "home"),
                 "DIMITRA_CACHE_DIR": str(home / "cache"),
