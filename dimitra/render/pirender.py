@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dimitra.morphable.coefficients import ANGLES, MOTION_SIZE
 from dimitra.morphable.deng_coefficients import CROP_SIZE, descriptors, windows
-from dimitra.render import pirender_weights
 from dimitra.render.pirender_network import STRIDE, PIRenderNet
+from dimitra.render.pirender_weights import PIRenderError, read_network
 
 BATCH = 16
 """Frames that a GPU draws at once."""
@@ -30,12 +30,19 @@ class PIRenderer:
         network: moved to the device and set to evaluation.
         device: ``cpu`` or ``cuda``.
         batch: frames drawn at once on a GPU.
+
+    Raises:
+        PIRenderError: torch sees no GPU.
     """
 
     def __init__(
         self, network: PIRenderNet, device: torch.device | str = "cpu", batch: int = BATCH
     ) -> None:
         self._device = torch.device(device)
+        if self._device.type == "cuda" and not torch.cuda.is_available():
+            raise PIRenderError(
+                f"device {device}: torch {torch.__version__} sees no GPU; use cpu (render.device)"
+            )
         self._network = network.to(self._device).eval()
         self._batch = 1 if self._device.type == "cpu" else batch
 
@@ -89,9 +96,9 @@ def load(path: Path, device: torch.device | str = "cpu", batch: int = BATCH) -> 
 
     Raises:
         FileNotFoundError: there is no such file.
-        PIRenderWeightsError: it does not hold PIRender's network.
+        PIRenderError: it does not hold PIRender's network, or there is no such device.
     """
-    return PIRenderer(pirender_weights.load(path), device, batch)
+    return PIRenderer(read_network(path), device, batch)
 
 
 def to_bytes(picture: Tensor) -> Tensor:

@@ -279,10 +279,11 @@ class PIRenderNet(nn.Module):
         _check(photo, window)
         with torch.autocast(photo.device.type, enabled=False):
             descriptor = self.mapping_net(window)
-        flow = self.warpping_net(photo, descriptor).float()
+        flow = self.warpping_net(photo, descriptor).to(photo.dtype)
         with torch.autocast(photo.device.type, enabled=False):
             warped = warp(photo, flow)
-        return Rendered(self.editing_net(photo, warped, descriptor).float(), warped, flow)
+        picture = self.editing_net(photo, warped, descriptor).to(photo.dtype)
+        return Rendered(picture, warped, flow)
 
 
 def warp(
@@ -296,8 +297,8 @@ def warp(
     """
     rows, columns = flow.shape[2:]
     y, x = torch.meshgrid(
-        torch.linspace(-1.0, 1.0, rows, device=flow.device),
-        torch.linspace(-1.0, 1.0, columns, device=flow.device),
+        torch.linspace(-1.0, 1.0, rows, device=flow.device, dtype=flow.dtype),
+        torch.linspace(-1.0, 1.0, columns, device=flow.device, dtype=flow.dtype),
         indexing="ij",
     )
     sizes = flow.new_tensor([columns - 1, rows - 1])[:, None, None]

@@ -32,11 +32,11 @@ _WIDEST = (
 )
 
 
-class PIRenderWeightsError(ValueError):
-    """A checkpoint does not hold PIRender's network: the message names the file and the tensor."""
+class PIRenderError(ValueError):
+    """PIRender cannot be had: the message names the file and the tensor, or the device."""
 
 
-def load(path: Path) -> PIRenderNet:
+def read_network(path: Path) -> PIRenderNet:
     """The network with a checkpoint's weights, for evaluation; widths are the checkpoint's own.
 
     Args:
@@ -46,12 +46,16 @@ def load(path: Path) -> PIRenderNet:
 
     Raises:
         FileNotFoundError: there is no such file.
-        PIRenderWeightsError: unreadable, no ``net_G_ema``, or a tensor that is missing, unknown or
+        PIRenderError: unreadable, no ``net_G_ema``, or a tensor that is missing, unknown or
             of another shape.
     """
     state = _read(path)
+    try:
+        settings = settings_of(state)
+    except PIRenderError as error:
+        raise PIRenderError(f"{path}: {CHECKPOINT_KEY}: {error}") from None
     with torch.device("meta"):
-        network = PIRenderNet(_settings(path, state))
+        network = PIRenderNet(settings)
     _check(path, network.state_dict(), state)
     network.load_state_dict(
         {name: value.to(torch.float32) for name, value in state.items()}, assign=True
@@ -65,31 +69,32 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise PIRenderWeightsError(
+        raise PIRenderError(
             f"{path}: torch cannot load it as plain weights; save its {CHECKPOINT_KEY!r} alone, as "
             f"{{{CHECKPOINT_KEY!r}: ...}}"
         ) from error
     if not isinstance(contents, Mapping) or not isinstance(contents.get(CHECKPOINT_KEY), Mapping):
         keys = sorted(map(str, contents)) if isinstance(contents, Mapping) else type(contents)
-        raise PIRenderWeightsError(f"{path}: no {CHECKPOINT_KEY!r} in it, but {keys}")
+        raise PIRenderError(f"{path}: no {CHECKPOINT_KEY!r} in it, but {keys}")
     state: dict[str, Any] = {
         str(name).removeprefix(WRAPPER): value for name, value in contents[CHECKPOINT_KEY].items()
     }
     for name, value in state.items():
         if not isinstance(value, Tensor):
-            raise PIRenderWeightsError(
-                f"{path}: {name} is {type(value).__name__}, expected a tensor"
-            )
+            raise PIRenderError(f"{path}: {name} is {type(value).__name__}, expected a tensor")
     return state
 
 
-def _settings(path: Path, state: Mapping[str, Tensor]) -> PIRenderSettings:
-    """Widths, from the layers that have them as their output."""
-    missing = [name for name in (*_WIDTHS.values(), *_WIDEST) if name not in state]
+def settings_of(state: Mapping[str, Tensor]) -> PIRenderSettings:
+    """Widths of the network with these tensors, from the layers that have them as their output.
+
+    Raises:
+        PIRenderError: one of these layers is missing.
+    """
+    names = (*_WIDTHS.values(), *_WIDEST)
+    missing = [name for name in names if name not in state or not state[name].ndim]
     if missing:
-        raise PIRenderWeightsError(
-            f"{path}: {CHECKPOINT_KEY} has no {missing[0]}; is it PIRender's face model?"
-        )
+        raise PIRenderError(f"no {missing[0]} in it; is it PIRender's face model?")
     widths = {key: len(state[name]) for key, name in _WIDTHS.items()}
     return PIRenderSettings(**widths, widest=max(len(state[name]) for name in _WIDEST))
 
@@ -98,17 +103,17 @@ def _check(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]
     missing = sorted(wanted.keys() - found.keys())
     unknown = sorted(found.keys() - wanted.keys())
     if missing or unknown:
-        raise PIRenderWeightsError(
+        raise PIRenderError(
             f"{path}: {len(missing)} tensors are missing {_some(missing)} and {len(unknown)} are "
             f"unknown {_some(unknown)}; is it PIRender's face model?"
         )
     for name, tensor in wanted.items():
         if found[name].shape != tensor.shape:
-            raise PIRenderWeightsError(
+            raise PIRenderError(
                 f"{path}: {name} is {list(found[name].shape)}, expected {list(tensor.shape)}"
             )
         if not found[name].isfinite().all():
-            raise PIRenderWeightsError(f"{path}: {name} holds values that are not finite")
+            raise PIRenderError(f"{path}: {name} holds values that are not finite")
 
 
 def _some(names: list[str], most: int = 4) -> str:
