@@ -95,8 +95,9 @@ def test_the_fit_cannot_use_a_mesh_that_the_crop_does_not_make() -> None:
 def test_a_renderer_goes_with_its_face_model_and_weights(
     face_model: str, renderer: dict[str, Any], message: str
 ) -> None:
-    values = yaml.safe_load((ROOT / "conf" / "paper.yaml").read_text())
-    values["fit"]["face_model"] = face_model
+    profile = {"open_head": "sample", "bfm": "paper"}[face_model]
+    values = copy.deepcopy(SAMPLE)
+    values["fit"] = yaml.safe_load((ROOT / "conf" / f"{profile}.yaml").read_text())["fit"]
     values["render"] |= {"renderer": "mesh", "weights": None} | renderer
     with pytest.raises(ParamsError, match=message):
         parse(values)
