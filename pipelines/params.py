@@ -334,7 +334,10 @@ class RenderParams(Section):
     weights: AssetRef | None
     """PIRender's checkpoint; null for the mesh renderer, which has none."""
     device: Literal["cpu", "cuda"]
-    """Where PIRender runs; its answers differ in the last bits."""
+    """Where PIRender runs; in 16 bits on a GPU."""
+    angle_limit_rad: Annotated[float, Field(gt=0.0, le=3.2)] | None = None
+    """How far each angle of the head may leave that of frame 0; null, as metrics need it: freely.
+    0.2 in Dimitra's demonstrations, because PIRender blurs large turns."""
     size: Annotated[int, Field(ge=64, le=2048, multiple_of=2)]
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
@@ -395,6 +398,40 @@ class Params(Section):
             raise ValueError(
                 "fit.method is 'landmarks' and fit.landmarks 'mediapipe', but crop.mesh is "
                 f"{self.crop.mesh!r}: set it to 'mediapipe' too, or fit.landmarks to 'dlib'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _renderer_of_the_face_model(self) -> Params:
+        render, face_model = self.render, self.fit.face_model
+        if render.renderer == "mesh":
+            if face_model != "open_head":
+                raise ValueError(
+                    f"render.renderer is 'mesh', which draws the open head, but fit.face_model is "
+                    f"{face_model!r}: set render.renderer to 'pirender', or fit.face_model to "
+                    "'open_head'"
+                )
+            if render.weights is not None:
+                raise ValueError(
+                    f"render.weights is {render.weights!r}, but render.renderer 'mesh' has none: "
+                    "set it to null"
+                )
+            return self
+        if render.weights is None:
+            raise ValueError(
+                "render.renderer is 'pirender', but render.weights is null: name its checkpoint "
+                "(an asset such as pirender_256, or a path)"
+            )
+        if face_model != "bfm":
+            raise ValueError(
+                f"render.renderer is 'pirender', whose weights know the Basel model's "
+                f"coefficients, but fit.face_model is {face_model!r}: set it to 'bfm', or "
+                "render.renderer to 'mesh'"
+            )
+        if render.size % 32:
+            raise ValueError(
+                f"render.size is {render.size}, but render.renderer 'pirender' needs a multiple "
+                "of 32"
             )
         return self
 

@@ -1,32 +1,40 @@
 """Render generated motion as video: `python -m pipelines.render`.
 
 Every test clip becomes two videos of its first frame, with its own sound: ``hp.mp4`` with the
-generated head pose, ``no_hp.mp4`` with the head held as in the first frame.
+generated head pose, ``no_hp.mp4`` with the head held as in the first frame. The mesh renderer or
+PIRender draws them (`render.renderer`).
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dimitra.assets import asset_path
 from dimitra.clips import Clip
 from dimitra.media.audio import decode_flac
 from dimitra.media.video import encode_mp4, iterate_frames, to_rgb
 from dimitra.morphable import open_head
+from dimitra.render import pirender
 from dimitra.render.mesh import MeshRenderer, freeze_pose, resize_reference
+from dimitra.render.pirender_weights import PIRenderError
 from dimitra.shards import Members, read_npz
-from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.jobs import Job, Resources, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
 
 READS = (Path("data/generated"), Path("data/crops"), Path("data/motion"))
 OUTPUT = Path("data/videos")
-PACKAGES = ("av", "numba", "numpy", "scipy", "torch")
+PACKAGES = {
+    "mesh": ("av", "numba", "numpy", "scipy", "torch"),
+    "pirender": ("av", "numpy", "scipy", "torch"),
+}
 GENERATED_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's digital source type of what a trained model has made."""
 
@@ -40,25 +48,76 @@ def metadata(clip_id: str, variant: str) -> dict[str, str]:
     }
 
 
+class Renderer(Protocol):
+    """Draws motion [T, 70] with the face of a photo [S, S, 3], as T frames [S, S, 3] uint8.
+
+    ``fitted`` is the clip's ``motion.npz``; ``crop`` [3] is Deng's alignment of the photo.
+    """
+
+    def __call__(
+        self,
+        photo: NDArray[np.uint8],
+        crop: NDArray[np.float32],
+        fitted: Mapping[str, NDArray[Any]],
+        motion: NDArray[np.float32],
+    ) -> Iterator[NDArray[np.uint8]]: ...
+
+
+def _mesh() -> Renderer:
+    renderer = MeshRenderer(open_head.load())
+
+    def draw(
+        photo: NDArray[np.uint8],
+        crop: NDArray[np.float32],
+        fitted: Mapping[str, NDArray[Any]],
+        motion: NDArray[np.float32],
+    ) -> Iterator[NDArray[np.uint8]]:
+        return renderer.render(photo, fitted["identity"], crop, _first(fitted), motion)
+
+    return draw
+
+
+def _pirender(weights: str, device: str) -> Renderer:
+    renderer = pirender.load(asset_path(weights), device)
+
+    def draw(
+        photo: NDArray[np.uint8],
+        crop: NDArray[np.float32],
+        fitted: Mapping[str, NDArray[Any]],  # noqa: ARG001 - by Renderer
+        motion: NDArray[np.float32],
+    ) -> Iterator[NDArray[np.uint8]]:
+        # The crop is one for the clip: it was measured on the photo, and is not generated.
+        return renderer.render(photo, motion, np.tile(crop, (len(motion), 1)))
+
+    return draw
+
+
+def _first(fitted: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """Motion [70] of the reference frame."""
+    return np.concatenate([fitted["expression"][0], fitted["pose"][0]])
+
+
 def make_worker(params: dict[str, Any]) -> Worker:
     """A worker that renders one clip, with and without head pose."""
     import torch
 
     torch.set_num_threads(1)
-    renderer = MeshRenderer(open_head.load())
+    neural = params["renderer"] == "pirender"
+    draw = _pirender(params["weights"], params["device"]) if neural else _mesh()
 
     def work(clip: Clip, parts: Members) -> Members:
         fitted = read_npz(parts["motion.npz"])
         generated = read_npz(parts["generated.npz"])["motion"]
+        if params["angle_limit_rad"] is not None:
+            generated = pirender.limit_angles(generated, params["angle_limit_rad"])
         photo = to_rgb(next(islice(iterate_frames(parts["mp4"]), 1)))
         photo, crop = resize_reference(photo, fitted["crop"][0], params["size"])
-        reference = np.concatenate([fitted["expression"][0], fitted["pose"][0]])
         sound, rate = decode_flac(parts["flac"])
         audio = sound[: round(len(generated) * rate / params["fps"])]
 
         def video(variant: str, motion: NDArray[np.float32]) -> bytes:
             return encode_mp4(
-                renderer.render(photo, fitted["identity"], crop, reference, motion),
+                draw(photo, crop, fitted, motion),
                 fps=params["fps"],
                 audio=audio,
                 sample_rate=rate,
@@ -69,7 +128,7 @@ def make_worker(params: dict[str, Any]) -> Worker:
 
         return {
             "hp.mp4": video("head pose", generated),
-            "no_hp.mp4": video("no head pose", freeze_pose(generated, reference)),
+            "no_hp.mp4": video("no head pose", freeze_pose(generated, _first(fitted))),
         }
 
     return work
@@ -78,6 +137,8 @@ def make_worker(params: dict[str, Any]) -> Worker:
 def main() -> None:
     """Render every generated clip."""
     params = load()
+    weights = params.render.weights
+    on_gpu = weights is not None and params.render.device == "cuda"
     run(
         Job(
             stage="render",
@@ -88,8 +149,9 @@ def main() -> None:
             budget=params.budgets.render,
             deadline_s=params.render.deadline_s,
             seed=params.seed,
-            assets=("anny_head",),
-            packages=PACKAGES,
+            assets=("anny_head",) if weights is None else (weights,),
+            packages=PACKAGES[params.render.renderer],
+            resources=Resources(gpus=1.0 if on_gpu else 0.0),
         ),
         params.ray,
         params.storage,
@@ -97,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(main, PIRenderError))

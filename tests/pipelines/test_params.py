@@ -75,6 +75,35 @@ def test_the_fit_cannot_use_a_mesh_that_the_crop_does_not_make() -> None:
 
 
 @pytest.mark.parametrize(
+    ("face_model", "renderer", "message"),
+    [
+        ("bfm", {}, r"'mesh', which draws the open head, but fit\.face_model is 'bfm'"),
+        ("open_head", {"weights": "a.pt"}, r"render\.weights is 'a\.pt'.*has none"),
+        ("bfm", {"renderer": "pirender"}, r"'pirender', but render\.weights is null: name its"),
+        (
+            "open_head",
+            {"renderer": "pirender", "weights": "pirender_256"},
+            r"the Basel model's coefficients, but fit\.face_model is 'open_head'",
+        ),
+        (
+            "bfm",
+            {"renderer": "pirender", "weights": "pirender_256", "size": 250},
+            r"render\.size is 250.*a multiple of 32",
+        ),
+    ],
+)
+def test_a_renderer_goes_with_its_face_model_and_weights(
+    face_model: str, renderer: dict[str, Any], message: str
+) -> None:
+    profile = {"open_head": "sample", "bfm": "paper"}[face_model]
+    values = copy.deepcopy(SAMPLE)
+    values["fit"] = yaml.safe_load((ROOT / "conf" / f"{profile}.yaml").read_text())["fit"]
+    values["render"] |= {"renderer": "mesh", "weights": None} | renderer
+    with pytest.raises(ParamsError, match=message):
+        parse(values)
+
+
+@pytest.mark.parametrize(
     ("path", "value", "parts"),
     [
         ("generate.steps", 501, ["generate.steps is 501", "500"]),
@@ -82,6 +111,7 @@ def test_the_fit_cannot_use_a_mesh_that_the_crop_does_not_make() -> None:
         ("model.encoder_heads", 7, ["encoder_heads is 7", "width 96"]),
         ("crop.size", 257, ["crop.size", "257", "multiple of 2"]),
         ("render.size", 65, ["render.size", "65", "multiple of 2"]),
+        ("render.angle_limit_rad", 0, ["render.angle_limit_rad", "0", "greater than 0"]),
         ("limits.max_duration_s", 0.5, ["max_duration_s 0.5", "min_duration_s 1.0"]),
         ("datasets.sets", {}, ["datasets.sets", "at least 1"]),
         ("datasets.published", "2026-99-99", ["datasets.published", "2026-99-99"]),

@@ -17,7 +17,14 @@ from dimitra.shards import Members, npz_bytes
 from pipelines.render import make_worker
 
 FRAMES = 10
-PARAMS = {"renderer": "mesh", "size": 256, "crf": 18, "preset": "veryfast", "fps": 25}
+PARAMS = {
+    "renderer": "mesh",
+    "angle_limit_rad": None,
+    "size": 256,
+    "crf": 18,
+    "preset": "veryfast",
+    "fps": 25,
+}
 CLIP = Clip(
     clip_id="lecture-eileen_0",
     dataset="lecture",
