@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -85,6 +86,7 @@ def recorded(
         tags: digests of the inputs, for example.
     """
     mlflow = open_experiment("cmdt")
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
     mlflow.set_system_metrics_sampling_interval(_SYSTEM_EVERY_S)
     bar = Progress(
         TextColumn("{task.description:<12}"),
