@@ -32,7 +32,9 @@ _SYSTEM_EVERY_S = 5.0
 
 @dataclass
 class TrainingRecord:
-    """Takes down a training as it goes; made by ``recorded``.
+    """Takes down a training as it goes; made by ``recorded``, used from any thread.
+
+    MLflow's current run belongs to a thread, so the run is named everywhere.
 
     Attributes:
         steps: of the whole training.
@@ -40,6 +42,7 @@ class TrainingRecord:
 
     steps: int
     _mlflow: ModuleType
+    _run_id: str
     _bar: Progress
     _task: TaskID
     _pace: list[StepTiming] = field(default_factory=list)
@@ -50,7 +53,8 @@ class TrainingRecord:
         self._pace.append(timing)
         if record.step % LOG_EVERY == 0 or record.step == self.steps - 1:
             point = asdict(record) | self._throughput()
-            self._mlflow.log_metrics(point, step=point.pop("step"), synchronous=True)
+            step = point.pop("step")
+            self._mlflow.log_metrics(point, step=step, synchronous=True, run_id=self._run_id)
 
     def _throughput(self) -> dict[str, float]:
         """Of the steps since the last point."""
@@ -65,12 +69,13 @@ class TrainingRecord:
 
     def resumed(self, steps: int) -> None:
         """It goes on after so many steps."""
-        self._mlflow.set_tag("resumed_after_steps", steps)
+        self._mlflow.MlflowClient().set_tag(self._run_id, "resumed_after_steps", steps)
         console.print(f"goes on from the state saved after step {steps}", soft_wrap=True)
 
     def plot(self, plot: MotionPlot) -> None:
         """Keep a picture of motion that the model makes, beside the truth."""
-        self._mlflow.log_figure(plot.figure, f"motion/step-{plot.steps:07d}.png")
+        name = f"motion/step-{plot.steps:07d}.png"
+        self._mlflow.MlflowClient().log_figure(self._run_id, plot.figure, name)
 
 
 @contextmanager
@@ -97,8 +102,8 @@ def recorded(
         console=console,
         disable=not console.is_terminal,
     )
-    with mlflow.start_run(run_name=part, log_system_metrics=True), bar:
+    with mlflow.start_run(run_name=part, log_system_metrics=True) as run, bar:
         mlflow.log_params(dict(values))
         mlflow.set_tags(dict(tags))
         task = bar.add_task(part, total=steps, loss=float("nan"))
-        yield TrainingRecord(steps, mlflow, bar, task)
+        yield TrainingRecord(steps, mlflow, run.info.run_id, bar, task)
