@@ -70,7 +70,7 @@ def test_one_and_two_processes_agree_also_after_a_kill() -> None:
 
     thread = threading.Thread(target=kill)
     thread.start()
-    long = 20 * STEPS
+    long = 4 * STEPS
     train.train_part(params(2, long), "pose")
     thread.join()
     assert killed
