@@ -7,13 +7,8 @@ and nodes that die, the storage, the balance, the budget. See docs/runtime.md.
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import shutil
-import signal
-import tempfile
-import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +23,7 @@ from dimitra.clips import MANIFEST_SCHEMA, Clip
 from dimitra.shards import list_sidecars, read_sidecar, sidecar_path, write_sidecar
 from pipelines.checkout import cache_folder
 from pipelines.closure import code_digest
+from pipelines.connection import LOCAL, address_of, connect
 from pipelines.errors import JobError
 from pipelines.job import Job, Resources
 from pipelines.live import LiveView
@@ -35,7 +31,7 @@ from pipelines.params import RayParams, StorageParams
 from pipelines.pool import Pool, State, Task
 from pipelines.progress import console
 from pipelines.quarantine import Balance, describe, printable, settle
-from pipelines.staging import Staging, copy_code
+from pipelines.staging import Staging
 from pipelines.storage import DamagedError
 from pipelines.units import Unit, units_of
 from pipelines.work_cache import (
@@ -187,39 +183,16 @@ class _Run:
 
     def _connect(self, stack: ExitStack, resources: Resources, workers: int) -> str | None:
         """Start or join Ray; returns the address of its dashboard."""
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        import ray
+        cpus = math.ceil(workers * resources.cpus)
+        module = self._job.worker.partition(":")[0]
+        stage = self._job.stage
+        dashboard = connect(stack, stage, self._ray, cpus, module, shared=self._shared)
+        if address_of(self._ray) == LOCAL:
+            import ray
 
-        address = self._ray.address or os.environ.get("RAY_ADDRESS") or "local"
-        options: dict[str, Any] = {}
-        if address == "local":
-            options = {
-                "num_cpus": math.ceil(workers * resources.cpus),
-                "include_dashboard": self._ray.dashboard,
-                "dashboard_host": "127.0.0.1",
-                "object_store_memory": self._ray.object_store_mb * 1_000_000,
-            }
-        if not self._shared:
-            code = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dimitra-code-")))
-            copy_code([self._job.worker.partition(":")[0]], code)
-            options["runtime_env"] = {"working_dir": str(code)}
-        try:
-            context = ray.init(
-                address=address, log_to_driver=False, logging_level=logging.ERROR, **options
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise JobError(
-                f"{self._job.stage}: no Ray at ray.address / RAY_ADDRESS {address!r} (need "
-                f"host:port, auto, or none for a Ray of its own): {error}"
-            ) from None
-        stack.callback(ray.shutdown)
-        _heed_sigterm(stack)
-        if address == "local":
             offered: Any = ray.cluster_resources
-            _check_room(self._job.stage, resources, offered())
-        url = context.dashboard_url
-        return f"http://{url}" if url else None
+            _check_room(stage, resources, offered())
+        return dashboard
 
     def _setting(self, stack: ExitStack, staging: Staging) -> tuple[Workspace, Parcel, Path | None]:
         """Where workers find their files, what they fetch first, where they write."""
@@ -261,17 +234,6 @@ class _Run:
                 shards_done=len(self.finished),
             )
             pool.work(workers, lambda state: _show(view, before, state))
-
-
-def _heed_sigterm(stack: ExitStack) -> None:
-    """Treat SIGTERM as Ctrl-C: batch systems and containers ask so. Ray's own way cleans less."""
-
-    def interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - by signal.signal
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGTERM, interrupt)
-        stack.callback(signal.signal, signal.SIGTERM, before)
 
 
 def _show(view: LiveView, before: State, now: State) -> None:

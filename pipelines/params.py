@@ -59,6 +59,8 @@ class RayParams(Section):
     mlflow: bool = True
     """Record every shard job in MLflow too."""
     stages: dict[ShardStage, StageResources] = {}
+    save_every: Annotated[int, Field(ge=1)] = 500
+    """Training steps between two saved states, from which a training that was stopped goes on."""
 
 
 class StorageParams(Section):
@@ -317,10 +319,26 @@ class TrainParams(Section):
     grad_clip: Annotated[float, Field(gt=0.0)]
     ema: Annotated[float, Field(ge=0.0, lt=1.0)]
     normalise: bool
+    workers: Annotated[int, Field(ge=1, le=1024)]
+    """Processes that share every batch; losses agree for any number, up to rounding."""
+    device: Literal["cpu", "cuda"]
+    """Of every process; ``cuda``: one GPU each."""
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
+    """Run the model through ``torch.compile``."""
     threads: Annotated[int, Field(ge=1, le=256)]
+    """CPU threads of a process; the last bits depend on it."""
     lips: PartParams
     expression: PartParams
     pose: PartParams
+
+    @model_validator(mode="after")
+    def _windows_for_all(self) -> TrainParams:
+        if self.workers > self.batch:
+            raise ValueError(
+                f"workers is {self.workers}, but a batch has {self.batch} windows to share"
+            )
+        return self
 
 
 class GenerateParams(Section):

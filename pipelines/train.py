@@ -1,7 +1,11 @@
 """Train one part's motion model: `python -m pipelines.train --part lips|expression|pose`.
 
-Writes `models/<part>/`; parameters, curves and the digests of the input shards go to MLflow
-(`mlflow.db` of the main checkout, or `MLFLOW_TRACKING_URI`).
+Writes `models/<part>/`; parameters, curves, throughput, pictures of motion and the digests of the
+input shards go to MLflow (`mlflow.db` of the main checkout, or `MLFLOW_TRACKING_URI`). Killed at
+any time, the same command goes on from the last saved state (every `ray.save_every` steps).
+
+One process by default; `train.workers` processes through Ray Train, here or on the cluster of
+`ray.address` / `RAY_ADDRESS`.
 """
 
 from __future__ import annotations
@@ -10,190 +14,159 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dimitra.cmdt import checkpoint
-from dimitra.cmdt.dataset import Corpus, ShardCorpus, Windows
-from dimitra.cmdt.model import CMDT, CMDTConfig
-from dimitra.cmdt.training import (
-    StepRecord,
-    TrainingConfig,
-    TrainingDivergedError,
-    deterministic,
-    train,
-)
-from dimitra.morphable.coefficients import ANGLES, PARTS, Part, part_indices
-from dimitra.seeds import clip_seed
+from dimitra.cmdt.dataset import ShardCorpus
+from dimitra.cmdt.model import CMDT
+from dimitra.cmdt.peers import Alone
+from dimitra.cmdt.resume import StepRecord, TrainingState
+from dimitra.cmdt.training import TrainingDivergedError
+from dimitra.morphable.coefficients import PARTS, Part
 from dimitra.shards import read_sidecar
-from pipelines.mainguard import StageError, guarded
-from pipelines.params import Params, PartParams, load
+from pipelines.closure import code_digest
+from pipelines.connection import LOCAL, address_of
+from pipelines.errors import StageError
+from pipelines.mainguard import guarded
+from pipelines.motion_plot import draw
+from pipelines.params import Params, load
 from pipelines.progress import console
-from pipelines.tracking import open_experiment
-from pipelines.work_cache import WorkCache, local_shards
+from pipelines.train_group import Listener, train_group
+from pipelines.training import Plan, build_model, local_corpus, train_share
+from pipelines.training_record import TrainingRecord, recorded
+from pipelines.work_cache import WorkCache, digest_of, local_shards, package_version
 
 SHARDS = Path("data/shards")
 MODELS = Path("models")
-LOG_EVERY = 10
-"""Steps between two points of the curve in MLflow; ``curve.csv`` has every step."""
-LEAST_SPREAD = 0.05
-"""Smallest scale of a value, as a share of the largest in its part: below is noise of the fit."""
 
 
-def part_params(params: Params, part: str) -> PartParams:
-    """Training section of a part."""
-    section: PartParams = getattr(params.train, part)
-    return section
-
-
-def normalisation(
-    stats: dict[str, Any], columns: Sequence[int]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shift and scale [d] of a part's columns from the train statistics.
-
-    Angles and translations differ in unit, so a floor on the scale is taken for each group alone.
+def make_plan(params: Params, part: Part) -> Plan:
+    """What is trained, and the key that names it.
 
     Raises:
-        StageError: there were no train clips to take statistics of.
+        StageError: there are no train shards.
     """
-    if not stats["frames"]:
-        raise StageError("data/shards/stats.json rests on no train clips; check splits/")
-    mean = torch.tensor(stats["expression"]["mean"] + stats["pose"]["mean"])
-    spread = torch.tensor(stats["expression"]["std"] + stats["pose"]["std"])
-    indices = torch.tensor(list(columns))
-    group = torch.bucketize(indices, torch.tensor([ANGLES.start - 1, ANGLES.stop - 1]))
-    scale = spread[indices]
-    for number in sorted(set(group.tolist())):
-        inside = group == number
-        scale[inside] = scale[inside].clamp(min=LEAST_SPREAD * float(scale[inside].max()))
-    return mean[indices], scale.clamp(min=1e-8)
-
-
-def build_model(params: Params, part: str, columns: Sequence[int], corpus: Corpus) -> CMDT:
-    """The untrained model of a part, sized by the parameters and the corpus."""
-    drive = corpus.load(corpus.clip_ids[0]).drive
-    sizes = params.model
-    torch.manual_seed(clip_seed(params.seed, "weights", part))
-    return CMDT(
-        CMDTConfig(
-            motion=len(columns),
-            frames=sizes.frames,
-            speech_values=(2 * sizes.window + 1) * drive.features.shape[1],
-            text_values=drive.text_tokens.shape[2],
-            width=sizes.width,
-            speech_hidden=sizes.speech_hidden,
-            feed_forward=sizes.feed_forward,
-            layers=sizes.layers,
-            heads=sizes.heads,
-            encoder_layers=sizes.encoder_layers,
-            encoder_heads=sizes.encoder_heads,
-            dropout=sizes.dropout,
-        )
+    cache = WorkCache.of(params.storage.root)
+    shards = [path for path in local_shards(SHARDS, cache) if path.name.startswith("train-")]
+    if not shards:
+        raise StageError(f"no train shards in {SHARDS}; run `python -m pipelines.shard` first")
+    digests = [read_sidecar(path).sha256 for path in shards]
+    stats = json.loads((SHARDS / "stats.json").read_text())
+    key = digest_of(
+        {
+            "part": part,
+            "model": params.model.model_dump(),
+            "diffusion": params.diffusion.model_dump(),
+            "train": params.train.model_dump(exclude=set[str](PARTS)),
+            "own": getattr(params.train, part).model_dump(),
+            "face_model": params.fit.face_model,
+            "seed": params.seed,
+            "shards": [[path.name, sha256] for path, sha256 in zip(shards, digests, strict=True)],
+            "stats": stats,
+            "code": code_digest("pipelines.training"),
+            "torch": package_version("torch"),
+        }
+    )
+    return Plan(
+        params=params,
+        part=part,
+        shards=tuple((str(p.resolve()), s) for p, s in zip(shards, digests, strict=True)),
+        stats=stats,
+        key=key,
+        root=cache.storage.root,
     )
 
 
-@contextmanager
-def tracked(
-    part: str, values: dict[str, Any], tags: dict[str, str]
-) -> Iterator[Callable[[StepRecord], None]]:
-    """An MLflow run; yields a function that logs a point of the curve."""
-    mlflow = open_experiment("cmdt")
+class _Pictures:
+    """Draws what the averaged weights of a state make of the first train clip."""
 
-    def log(record: StepRecord) -> None:
-        point = asdict(record)
-        mlflow.log_metrics(point, step=point.pop("step"), synchronous=True)
+    def __init__(self, plan: Plan, corpus: ShardCorpus, record: TrainingRecord) -> None:
+        self._plan = plan
+        self._record = record
+        self._clip = corpus.load(corpus.clip_ids[0])
+        self._part = trained_part(plan, build_model(plan, corpus).eval())
 
-    with mlflow.start_run(run_name=part, log_system_metrics=False):
-        mlflow.log_params(values)
-        mlflow.set_tags(tags)
-        yield log
+    def state(self, state: TrainingState) -> None:
+        """Draw a state."""
+        self._part.model.load_state_dict(state.averaged(), strict=False)
+        seed = self._plan.params.seed
+        self._record.plot(draw(self._part, self._clip, state.steps, seed))
+
+    def saved(self, steps: int) -> None:
+        """Draw the state that another process has just saved; skipped where it is gone again."""
+        state = self._plan.states.latest()
+        if state is not None and state.steps == steps:
+            self.state(state)
+
+
+def trained_part(plan: Plan, model: CMDT) -> checkpoint.TrainedPart:
+    """The part with what is needed to use it."""
+    params = plan.params
+    return checkpoint.TrainedPart(
+        plan.part, plan.columns, params.model.window, params.diffusion.steps, model
+    )
+
+
+def _alone(
+    plan: Plan, record: TrainingRecord, pictures: _Pictures
+) -> tuple[CMDT, list[StepRecord]]:
+    try:
+        return train_share(plan, Alone(), record.step, record.resumed, pictures.state)
+    except TrainingDivergedError as error:
+        raise StageError(f"training of {plan.part}: {error}") from error
+
+
+def _together(
+    plan: Plan, record: TrainingRecord, pictures: _Pictures, corpus: ShardCorpus
+) -> tuple[CMDT, list[StepRecord]]:
+    state = train_group(plan, Listener(record.step, record.resumed, pictures.saved))
+    model = build_model(plan, corpus)
+    model.load_state_dict(state.averaged(), strict=False)
+    return model.eval(), list(state.curve)
 
 
 def train_part(params: Params, part: Part) -> None:
     """Train and save one part.
 
     Raises:
-        StageError: no train shards, or the training diverged.
+        StageError: no train shards, no such device, or the training diverged.
     """
-    found = local_shards(SHARDS, WorkCache.of(params.storage.root))
-    shards = [path for path in found if path.name.startswith("train-")]
-    if not shards:
-        raise StageError(f"no train shards in {SHARDS}; run `python -m pipelines.shard` first")
-    corpus = ShardCorpus(shards)
-    columns = part_indices(params.fit.face_model)[part]
-    section = part_params(params, part)
-    config = TrainingConfig(
-        steps=section.steps,
-        learning_rate=section.learning_rate,
-        grad_clip=params.train.grad_clip,
-        ema=params.train.ema,
-        loss_weight=params.train.loss_weight,
-        first_pose_weight=section.first_pose_weight,
-        diffusion_steps=params.diffusion.steps,
-    )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build_model(params, part, columns, corpus)
-    if params.train.normalise:
-        shift, scale = normalisation(json.loads((SHARDS / "stats.json").read_text()), columns)
-        model.shift.copy_(shift)
-        model.scale.copy_(scale)
-    windows = Windows(
-        corpus,
-        columns,
-        params.model.frames,
-        params.model.window,
-        params.train.batch,
-        params.diffusion.steps,
-        params.seed,
-    )
+    plan = make_plan(params, part)
+    corpus = local_corpus(plan)
+    config = plan.config
     values = (
         asdict(config)
-        | asdict(model.config)
+        | asdict(build_model(plan, corpus).config)
         | params.train.model_dump(exclude=set[str](PARTS))
         | {"seed": params.seed, "window": params.model.window}
     )
-    tags = {f"input.{path.name}": read_sidecar(path).sha256 for path in shards}
-    bar = Progress(
-        TextColumn("{task.description:<12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with tracked(part, values, tags | {"part": part}) as log, bar:
-        task = bar.add_task(part, total=config.steps, loss=float("nan"))
-
-        def on_step(record: StepRecord) -> None:
-            bar.update(task, completed=record.step + 1, loss=record.loss)
-            if record.step % LOG_EVERY == 0 or record.step == config.steps - 1:
-                log(record)
-
-        try:
-            with deterministic(params.train.threads):
-                curve = train(model, windows, config, device, on_step)
-        except TrainingDivergedError as error:
-            raise StageError(f"training of {part}: {error}") from error
-    trained = checkpoint.TrainedPart(
-        part, tuple(columns), params.model.window, params.diffusion.steps, model.cpu()
-    )
-    checkpoint.save(MODELS / part, trained, config, params.seed, curve)
+    tags = {f"input.{Path(place).name}": sha256 for place, sha256 in plan.shards}
+    group = params.train.workers > 1 or address_of(params.ray) != LOCAL
+    with recorded(part, config.steps, values, tags | {"part": part}) as record:
+        pictures = _Pictures(plan, corpus, record)
+        if group:
+            model, curve = _together(plan, record, pictures, corpus)
+        else:
+            model, curve = _alone(plan, record, pictures)
+    checkpoint.save(MODELS / part, trained_part(plan, model), config, params.seed, curve)
+    plan.states.clear()
     console.print(f"train {part}: {config.steps} steps, last loss {curve[-1].loss:.4f}")
 
 
 def main() -> None:
     """Run the stage for one part."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.train")
-    parser.add_argument("--part", choices=PARTS, required=True)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--part", choices=PARTS, required=True, help="which of the three models")
     options = parser.parse_args()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)
     train_part(load(), options.part)
 
 

@@ -13,7 +13,8 @@ import safetensors.torch
 import torch
 
 from dimitra.cmdt.model import CMDT, CMDTConfig
-from dimitra.cmdt.training import StepRecord, TrainingConfig
+from dimitra.cmdt.resume import StepRecord
+from dimitra.cmdt.training import TrainingConfig
 from dimitra.shards import json_bytes, write_atomic
 
 WEIGHTS = "model.safetensors"

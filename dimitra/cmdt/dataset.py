@@ -203,11 +203,17 @@ class Windows:
         shortest = (self.frames + 1) // 2
         return int(torch.randint(shortest, self.frames + 1, (), generator=generator))
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, on the CPU."""
+    def batch(self, step: int, rank: int = 0, peers: int = 1) -> Batch:
+        """The batch of a step, or one process's share of it, on the CPU.
+
+        Args:
+            step: from 0.
+            rank: of the process; it takes the windows ``rank``, ``rank + peers``, ...
+            peers: number of processes, at most ``batch_size``.
+        """
         length = self.length_of(step)
         clip_ids, motions, drives, noises, levels = [], [], [], [], []
-        for slot in range(self.batch_size):
+        for slot in range(rank, self.batch_size, peers):
             epoch, place = divmod(step * self.batch_size + slot, len(self.corpus.clip_ids))
             clip = self.corpus.load(self._order(epoch)[place])
             generator = self._generator("window", str(epoch), str(place), clip.clip_id)

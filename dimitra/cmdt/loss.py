@@ -28,8 +28,13 @@ def losses(
     mask: Tensor,
     loss_weight: float,
     first_pose_weight: float,
+    frames: Tensor | None = None,
+    windows: int | None = None,
 ) -> Losses:
-    """Losses of a batch.
+    """Losses of a batch, or the share of a part of it.
+
+    Where a batch is spread over several processes, each calls this with its own windows and the
+    counts of the whole batch; the sums of their losses, and of their gradients, are the batch's.
 
     Args:
         predicted: [B, N, d] x_0 as the model sees it.
@@ -37,11 +42,14 @@ def losses(
         mask: [B, N] bool, True for the real frames; the first frame of a window is real.
         loss_weight: the paper's lambda, 6.
         first_pose_weight: 1 for the head, 0 otherwise.
+        frames: real frames of the whole batch, a scalar; by default those of ``mask``.
+        windows: of the whole batch; by default B.
     """
     squared = (predicted - clean).square().mean(dim=-1)
     weights = mask.to(squared.dtype)
-    diffusion = (squared * weights).sum() / weights.sum().clamp(min=1.0)
-    first_pose = squared[:, 0].mean()
+    count = weights.sum() if frames is None else frames.to(squared.dtype)
+    diffusion = (squared * weights).sum() / count.clamp(min=1.0)
+    first_pose = squared[:, 0].sum() / (len(squared) if windows is None else windows)
     return Losses(
         total=loss_weight * diffusion + first_pose_weight * first_pose,
         diffusion=diffusion,

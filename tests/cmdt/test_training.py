@@ -7,8 +7,10 @@ import torch
 from dimitra.cmdt import checkpoint
 from dimitra.cmdt.dataset import Windows
 from dimitra.cmdt.model import CMDT
+from dimitra.cmdt.peers import Group
+from dimitra.cmdt.resume import StateError, StepRecord, TrainingState
 from dimitra.cmdt.training import (
-    StepRecord,
+    StepTiming,
     TrainingConfig,
     TrainingDivergedError,
     deterministic,
@@ -92,3 +94,101 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
 def test_a_missing_model_says_how_to_train_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"python -m pipelines\.train --part lips"):
         checkpoint.load(tmp_path / "lips")
+
+
+def test_a_resumed_training_is_the_unbroken_one() -> None:
+    config = replace(CONFIG, steps=9)
+    unbroken, curve = run(config, toy_corpus(5))
+    states: list[TrainingState] = []
+    torch.manual_seed(0)
+    windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
+    with deterministic(1):
+        train(toy_model(6), windows, config, CPU, save_every=4, on_state=states.append)
+    assert [state.steps for state in states] == [4, 8, 9]
+    saved = [TrainingState.from_bytes(state.to_bytes("key"), "key") for state in states]
+    for state in saved:
+        torch.manual_seed(99)  # other first weights: the state must bring its own
+        model = toy_model(6)
+        with deterministic(1):
+            again = train(model, windows, config, CPU, resumed=state)
+        assert again == curve
+        for name, value in unbroken.state_dict().items():
+            assert torch.equal(model.state_dict()[name], value), name
+    assert saved[-1].averaged().keys() == dict(unbroken.named_parameters()).keys()
+    for name, value in saved[-1].averaged().items():
+        assert torch.equal(value, unbroken.state_dict()[name])
+
+
+def test_a_state_of_another_training_is_refused() -> None:
+    states: list[TrainingState] = []
+    windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
+    train(toy_model(6), windows, replace(CONFIG, steps=1), CPU, on_state=states.append)
+    data = states[0].to_bytes("key")
+    with pytest.raises(StateError, match="belongs to training 'key'"):
+        TrainingState.from_bytes(data, "other")
+    for damaged in (data[: len(data) // 2], b"", b"\xff" * 64):
+        with pytest.raises(StateError, match="cannot be read"):
+            TrainingState.from_bytes(damaged, "key")
+    with pytest.raises(StateError, match=r"another model's: .* weights differ, for example"):
+        train(toy_model(6, width=16), windows, CONFIG, CPU, resumed=states[0])
+
+
+def test_batches_made_ahead_change_nothing() -> None:
+    curves = []
+    for ahead in (0, 1, 3):
+        torch.manual_seed(0)
+        windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
+        with deterministic(1):
+            curves.append(train(toy_model(6), windows, CONFIG, CPU, ahead=ahead))
+    assert curves[0] == curves[1] == curves[2]
+
+
+def test_every_step_says_how_long_it_took_and_waited() -> None:
+    timings: list[StepTiming] = []
+    windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
+    train(toy_model(6), windows, CONFIG, CPU, lambda _, timing: timings.append(timing))
+    assert len(timings) == CONFIG.steps
+    for step, timing in enumerate(timings):
+        assert 0 <= timing.wait_s <= timing.step_s
+        assert timing.frames == int(windows.batch(step).mask.sum())
+
+
+@pytest.mark.parametrize("peers", [2, 3, 4])
+def test_shares_of_a_batch_are_the_batch(peers: int) -> None:
+    windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
+    whole = windows.batch(3)
+    for rank in range(peers):
+        share = windows.batch(3, rank, peers)
+        rows = list(range(rank, 4, peers))
+        assert share.clip_ids == tuple(whole.clip_ids[row] for row in rows)
+        length = share.clean.shape[1]
+        assert torch.equal(share.clean, whole.clean[rows, :length])
+        assert torch.equal(share.noise, whole.noise[rows, :length])
+        assert torch.equal(share.steps, whole.steps[rows])
+        assert torch.equal(share.mask, whole.mask[rows, :length])
+
+
+def test_more_processes_than_windows_are_refused() -> None:
+    windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
+    with pytest.raises(ValueError, match="5 processes cannot share a batch of 4 windows"):
+        train(toy_model(6), windows, CONFIG, CPU, peers=Group(0, 5))
+
+
+@pytest.mark.gpu
+def test_bfloat16_on_a_gpu_learns_like_float32() -> None:
+    ends = {}
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
+        config = replace(CONFIG, steps=60, precision=precision)
+        curve = train(toy_model(6), windows, config, torch.device("cuda"))
+        ends[precision] = sum(record.diffusion for record in curve[-10:])
+    assert ends["bfloat16"] == pytest.approx(ends["float32"], rel=0.1)
+
+
+def test_bfloat16_stays_near_float32_on_the_cpu() -> None:
+    full, curve = run(CONFIG, toy_corpus(5))
+    half, rounded = run(replace(CONFIG, precision="bfloat16"), toy_corpus(5))
+    assert full.output.weight.dtype == half.output.weight.dtype == torch.float32
+    assert curve != rounded
+    assert [r.diffusion for r in rounded] == pytest.approx([r.diffusion for r in curve], rel=0.05)

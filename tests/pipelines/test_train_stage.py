@@ -9,6 +9,7 @@ from dimitra.morphable.coefficients import MOUTH
 from dimitra.shards import read_sidecar
 from pipelines import train
 from pipelines.mainguard import StageError
+from pipelines.training import normalisation
 from tests.pipelines.toy_shards import small_params, write_merged
 
 
@@ -46,9 +47,9 @@ def test_normalisation_has_a_floor_per_kind_of_value() -> None:
         "expression": {"mean": [0.5] * 64, "std": [2.0] + [0.0] * 63},
         "pose": {"mean": [0.0] * 6, "std": [0.1, 0.1, 0.0, 5.0, 1.0, 0.0]},
     }
-    _, lips = train.normalisation(stats, MOUTH["open_head"])
+    _, lips = normalisation(stats, MOUTH["open_head"])
     torch.testing.assert_close(lips, torch.tensor([2.0] + [0.1] * 12))
-    shift, pose = train.normalisation(stats, range(64, 70))
+    shift, pose = normalisation(stats, range(64, 70))
     torch.testing.assert_close(pose, torch.tensor([0.1, 0.1, 0.005, 5.0, 1.0, 0.25]))
     assert not shift.any()
 

@@ -1,0 +1,226 @@
+"""One process's share of the training of one part; alone, or a worker of Ray Train."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dimitra.cmdt.dataset import Corpus, ShardCorpus, Windows
+from dimitra.cmdt.model import CMDT, CMDTConfig
+from dimitra.cmdt.peers import Peers
+from dimitra.cmdt.resume import StepRecord, TrainingState
+from dimitra.cmdt.training import StepTiming, TrainingConfig, deterministic, train
+from dimitra.morphable.coefficients import ANGLES, Part, part_indices
+from dimitra.seeds import clip_seed
+from pipelines.errors import StageError
+from pipelines.params import Params, PartParams
+from pipelines.storage import Storage
+from pipelines.training_states import TrainingStates
+from pipelines.work_cache import WorkCache
+
+LEAST_SPREAD = 0.05
+"""Smallest scale of a value, as a share of the largest in its part: below is noise of the fit."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a process needs to train a part, wherever it runs.
+
+    Attributes:
+        params: of the run.
+        part: which.
+        shards: train shards: where they lie on a machine that sees the checkout, and their sha256.
+        stats: ``stats.json`` of the shards.
+        key: names the training.
+        root: of the storage.
+    """
+
+    params: Params
+    part: Part
+    shards: tuple[tuple[str, str], ...]
+    stats: dict[str, Any]
+    key: str
+    root: str
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """The part's columns of the 70 motion values."""
+        return tuple(part_indices(self.params.fit.face_model)[self.part])
+
+    @property
+    def states(self) -> TrainingStates:
+        """Its saved states."""
+        return TrainingStates(Storage(self.root), self.key)
+
+    @property
+    def config(self) -> TrainingConfig:
+        """How the part is trained."""
+        section, train = part_params(self.params, self.part), self.params.train
+        return TrainingConfig(
+            steps=section.steps,
+            learning_rate=section.learning_rate,
+            grad_clip=train.grad_clip,
+            ema=train.ema,
+            loss_weight=train.loss_weight,
+            first_pose_weight=section.first_pose_weight,
+            diffusion_steps=self.params.diffusion.steps,
+            precision=train.precision,
+            compiled=train.compile,
+        )
+
+
+def part_params(params: Params, part: str) -> PartParams:
+    """Training section of a part."""
+    section: PartParams = getattr(params.train, part)
+    return section
+
+
+def normalisation(
+    stats: dict[str, Any], columns: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shift and scale [d] of a part's columns from the train statistics.
+
+    Angles and translations differ in unit, so a floor on the scale is taken for each group alone.
+
+    Raises:
+        StageError: there were no train clips to take statistics of.
+    """
+    if not stats["frames"]:
+        raise StageError("data/shards/stats.json rests on no train clips; check splits/")
+    mean = torch.tensor(stats["expression"]["mean"] + stats["pose"]["mean"])
+    spread = torch.tensor(stats["expression"]["std"] + stats["pose"]["std"])
+    indices = torch.tensor(list(columns))
+    group = torch.bucketize(indices, torch.tensor([ANGLES.start - 1, ANGLES.stop - 1]))
+    scale = spread[indices]
+    for number in sorted(set(group.tolist())):
+        inside = group == number
+        scale[inside] = scale[inside].clamp(min=LEAST_SPREAD * float(scale[inside].max()))
+    return mean[indices], scale.clamp(min=1e-8)
+
+
+def build_model(plan: Plan, corpus: Corpus) -> CMDT:
+    """The untrained model of a part, sized by the parameters and the corpus."""
+    drive = corpus.load(corpus.clip_ids[0]).drive
+    sizes, columns = plan.params.model, plan.columns
+    torch.manual_seed(clip_seed(plan.params.seed, "weights", plan.part))
+    model = CMDT(
+        CMDTConfig(
+            motion=len(columns),
+            frames=sizes.frames,
+            speech_values=(2 * sizes.window + 1) * drive.features.shape[1],
+            text_values=drive.text_tokens.shape[2],
+            width=sizes.width,
+            speech_hidden=sizes.speech_hidden,
+            feed_forward=sizes.feed_forward,
+            layers=sizes.layers,
+            heads=sizes.heads,
+            encoder_layers=sizes.encoder_layers,
+            encoder_heads=sizes.encoder_heads,
+            dropout=sizes.dropout,
+        )
+    )
+    if plan.params.train.normalise:
+        shift, scale = normalisation(plan.stats, columns)
+        model.shift.copy_(shift)
+        model.scale.copy_(scale)
+    return model
+
+
+def local_corpus(plan: Plan) -> ShardCorpus:
+    """The train shards on this machine: where they lie, else fetched from the storage."""
+    cache = WorkCache(Storage(plan.root))
+    paths = []
+    for place, sha256 in plan.shards:
+        path = Path(place)
+        if not path.is_file():
+            path = _fetched() / sha256 / path.name
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cache.fetch_object(sha256, path)
+        paths.append(path)
+    return ShardCorpus(paths)
+
+
+@functools.cache
+def _fetched() -> Path:
+    return Path(tempfile.mkdtemp(prefix="dimitra-shards-"))
+
+
+def device_of(params: Params) -> torch.device:
+    """Where a process trains.
+
+    Raises:
+        StageError: there is no such device.
+    """
+    if params.train.device == "cuda" and not torch.cuda.is_available():
+        raise StageError(
+            "train.device is cuda, but torch sees no GPU here; set train.device: cpu, or see "
+            "`dimitra doctor`"
+        )
+    return torch.device(params.train.device)
+
+
+def train_share(
+    plan: Plan,
+    peers: Peers,
+    on_step: Callable[[StepRecord, StepTiming], None],
+    on_resume: Callable[[int], None],
+    on_state: Callable[[TrainingState], None],
+) -> tuple[CMDT, list[StepRecord]]:
+    """Train a part from its last saved state to its end, and save states on the way.
+
+    Args:
+        plan: what to train.
+        peers: the processes that share the batches. They must see the same states.
+        on_step: called after every step.
+        on_resume: called with the number of steps that were done before, where there are any.
+        on_state: called after a state was saved, by the first process alone.
+
+    Returns:
+        The model with its averaged weights, and the curve.
+
+    Raises:
+        TrainingDivergedError: loss or gradient is not finite.
+        StageError: no such device.
+    """
+    device = device_of(plan.params)
+    corpus = local_corpus(plan)
+    model = build_model(plan, corpus)
+    params = plan.params
+    windows = Windows(
+        corpus,
+        plan.columns,
+        params.model.frames,
+        params.model.window,
+        params.train.batch,
+        params.diffusion.steps,
+        params.seed,
+    )
+    resumed = plan.states.latest()
+    if resumed is not None:
+        on_resume(resumed.steps)
+
+    def keep(state: TrainingState) -> None:
+        if peers.rank == 0:
+            plan.states.write(state)
+            on_state(state)
+
+    with deterministic(params.train.threads):
+        curve = train(
+            model,
+            windows,
+            plan.config,
+            device,
+            on_step,
+            peers=peers,
+            resumed=resumed,
+            save_every=params.ray.save_every,
+            on_state=keep,
+        )
+    return model.cpu(), curve

@@ -1,0 +1,96 @@
+"""Training through Ray Train: the same losses, and rounds that are lost."""
+
+import csv
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+
+from pipelines import train
+from pipelines.closure import ROOT
+from pipelines.errors import StageError
+from pipelines.params import Params
+from tests.cmdt.corpus import toy_clip, toy_parts
+from tests.pipelines.toy_shards import small_params, write_merged
+
+STEPS = 24
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIMITRA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def params(workers: int, steps: int = STEPS, save_every: int = 5) -> Params:
+    part = {"steps": steps, "learning_rate": 0.001, "first_pose_weight": 1.0}
+    given = small_params(train={"workers": workers, "batch": 4, "pose": part})
+    ray = given.ray.model_copy(update={"save_every": save_every})
+    return given.model_copy(update={"ray": ray})
+
+
+def losses() -> list[float]:
+    with Path("models/pose/curve.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_one_and_two_processes_agree_also_after_a_kill() -> None:
+    write_merged()
+    train.train_part(params(1), "pose")
+    alone = losses()
+    train.train_part(params(2), "pose")
+    assert losses() == pytest.approx(alone, rel=1e-4)
+    (run, *others) = mlflow.search_runs(experiment_names=["cmdt"], output_format="list")
+    assert [other.data.params["workers"] for other in (run, *others)] == ["2", "1"]
+    assert run.data.metrics["frames_per_s"] > 0
+    pictures = mlflow.MlflowClient().list_artifacts(run.info.run_id, "motion")
+    assert f"motion/step-{STEPS:07d}.png" in [picture.path for picture in pictures]
+    assert not list(Path("cache/training").rglob("*.safetensors"))
+
+    killed: list[int] = []
+
+    def kill() -> None:
+        """A process of the round, once it has saved a state."""
+        until = time.monotonic() + 120
+        while time.monotonic() < until and not list(Path("cache/training").rglob("*.safetensors")):
+            time.sleep(0.02)
+        for child in psutil.Process().children(recursive=True):
+            if "RayTrainWorker" in " ".join(child.cmdline()):
+                os.kill(child.pid, signal.SIGKILL)
+                killed.append(child.pid)
+                return
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    long = 4 * STEPS
+    train.train_part(params(2, long), "pose")
+    thread.join()
+    assert killed
+    broken = losses()
+    (run, *_) = mlflow.search_runs(experiment_names=["cmdt"], output_format="list")
+    assert int(run.data.tags["resumed_after_steps"]) % 5 == 0
+    train.train_part(params(1, long), "pose")
+    assert len(broken) == long
+    assert broken[: 2 * STEPS] == pytest.approx(losses()[: 2 * STEPS], rel=1e-3)
+
+
+def test_a_diverging_training_ends_at_once_and_names_the_clip() -> None:
+    from dimitra.shards import json_bytes, write_shard
+    from pipelines.shard import OUTPUT, statistics
+
+    clips = [toy_clip(f"aaa-{number:03d}", 40, number) for number in range(4)]
+    write_shard(OUTPUT / "train-aaa-00000.tar", {c.clip_id: toy_parts(c) for c in clips})
+    shards = [OUTPUT / "train-aaa-00000.tar"]
+    (OUTPUT / "stats.json").write_bytes(json_bytes(statistics(shards)))
+    clips[2].motion[:, 66] = float("nan")
+    write_shard(shards[0], {c.clip_id: toy_parts(c) for c in clips})
+    with pytest.raises(StageError, match=r"step 0: the loss is nan.* on the clips aaa-002;"):
+        train.train_part(params(2), "pose")
