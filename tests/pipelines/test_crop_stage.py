@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ from dimitra.media.video import encode_mp4, read_video
 from dimitra.shards import read_npz
 from pipelines.crop import Cropper
 from pipelines.params import load
+from tests.media.films import (
+    KINDS,
+    click_times,
+    constant,
+    events,
+    film,
+    flash_onsets,
+    variable,
+)
 
 FRAMES = 50
 CLIP = Clip(
@@ -242,3 +252,39 @@ def test_a_small_face_in_a_large_picture_is_sought_at_a_finer_scale(
     assert track["detected"].all()
     assert 200 < (track["boxes"][:, 1]).mean() < 500
     assert track["transform"][0] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("container", "rate", "video_late_s", "audio_s"),
+    [("mp4", None, 0.48, 12.0), ("mkv", Fraction(30_000, 1001), 0.0, 9.0)],
+    ids=["variable-late-long-sound", "29.97-short-sound"],
+)
+def test_flash_and_click_stay_together_from_the_file_to_the_crop(
+    tmp_path: Path,
+    params: dict[str, Any],
+    container: str,
+    rate: Fraction | None,
+    video_late_s: float,
+    audio_s: float,
+) -> None:
+    """Of a face that lights up: within half a frame at every event over ten seconds."""
+    face = _frames(1)[0]
+    times = variable(10.2) if rate is None else constant(rate, 10.2)
+    at = [one + Fraction(str(video_late_s)) for one in events(times)]
+    data = film(
+        KINDS[container],
+        times,
+        at,
+        video_late_s=video_late_s,
+        audio_s=audio_s,
+        picture=lambda lit: face if lit else face // 2,
+    )
+    (tmp_path / f"film.{container}").write_bytes(data)
+    parts = Cropper(params)(replace(CLIP, path=f"film.{container}"), {})
+    brightness = read_video(parts["mp4"]).mean(axis=(1, 2, 3))
+    sound, _ = decode_flac(parts["flac"])
+    heard = np.array(click_times(sound))
+    within = [float(one) for one in at if one < audio_s - 0.1]
+    assert len(sound) == len(brightness) * 640
+    assert np.abs(heard - within).max() < 0.002
+    assert np.abs(np.array(flash_onsets(brightness)) / 25 - heard).max() <= 0.0215
