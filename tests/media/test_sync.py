@@ -20,6 +20,7 @@ from dimitra.media.audio import encode_flac, read_audio
 from dimitra.media.video import read_video
 from tests.media.films import (
     KINDS,
+    Kind,
     click_times,
     clicks,
     constant,
@@ -100,6 +101,14 @@ def _check(
 @pytest.mark.parametrize("rate", [*RATES, "vfr"])
 def test_every_rate_in_every_container(container: str, rate: str) -> None:
     _check(_film(container, rate), events(_times(rate)), tick_s=TICK_S[container])
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_container_without_time_stamps(rate: str) -> None:
+    """AVI counts frames and samples; its rate is constant."""
+    kind = Kind("avi", "mpeg4", "pcm_s16le", 1 / RATES[rate])
+    times = _times(rate)
+    _check(film(kind, times, events(times)), events(times))
 
 
 @pytest.mark.parametrize("container", KINDS)
