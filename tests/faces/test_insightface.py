@@ -257,16 +257,6 @@ def test_a_model_pack_is_a_folder(tmp_path: Path) -> None:
         InsightFaceDetector(pack)
 
 
-def test_backends_go_by_the_names_of_the_parameters(tmp_path: Path) -> None:
-    assert isinstance(load_detector("dlib", None), DlibDetector)
-    assert load_landmarker("dlib", asset_path("dlib_68")).measure is not None
-    for kind, weights in (("dlib", tmp_path), ("insightface", None), ("mtcnn", None)):
-        with pytest.raises(ValueError, match=kind):
-            load_detector(kind, weights)
-    with pytest.raises(ValueError, match="mtcnn"):
-        load_landmarker("mtcnn", tmp_path)
-
-
 def _real_clips() -> list[Path]:
     assert REAL is not None
     return sorted([*Path(REAL).glob("talking/*.mp4"), *Path(REAL).glob("styletalk/*.mp4")])
