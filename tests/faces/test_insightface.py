@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from dimitra.assets import asset_path
@@ -307,3 +309,29 @@ def test_real_clips_are_followed_as_with_dlib(name: str) -> None:
     first, second = (face_box(track.landmarks) for track in tracks)
     assert tracks[1].detected.all()
     assert np.median([overlap(*pair) for pair in zip(first, second, strict=True)]) > 0.9
+
+
+@pytest.mark.skipif(REAL is None, reason="DIMITRA_REAL_DATA names no folder of real footage")
+def test_of_two_real_people_the_larger_is_followed_and_equals_are_refused() -> None:
+    assert REAL is not None
+    folder = Path(REAL) / "talking"
+    left = _searched(folder / "WDA_KatieHill_000.mp4", 5)
+    right = _searched(folder / "WDA_AlexandriaOcasioCortez_000.mp4", 5)
+    tracker = FaceTracker(
+        load_detector("insightface", Path(REAL) / "weights/scrfd_500m_bnkps.onnx"),
+        load_68(asset_path("dlib_68")),
+    )
+
+    def beside(side: int) -> Iterator[NDArray[np.uint8]]:
+        for one, other in zip(left, right, strict=True):
+            small = np.asarray(Image.fromarray(other).resize((side, side)))
+            frame = np.zeros((320, 640), np.uint8)
+            frame[:, :320], frame[:side, 320 : 320 + side] = one, small
+            yield frame
+
+    track = tracker.follow(beside(200))
+    assert track.detected.all()
+    assert track.landmarks[..., 0].max() < 330
+    with pytest.raises(ClipError) as caught:
+        tracker.follow(beside(290))
+    assert caught.value.reason is Reason.SEVERAL_FACES
