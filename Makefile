@@ -21,7 +21,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but 3.11 or 3.12 is needed: make PYTHON=python3.11 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,insightface]'
+	$(BIN)/python -m pip install --quiet --no-deps "$$(grep '^insightface==' constraints.txt)"  # its opencv-python would be a second cv2
 	@touch $@
 
 # Shared libraries that wheels load from the system, with their Debian packages: MediaPipe's, and off-screen rendering's in the tests.

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from dimitra.assets import asset_path
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.datasets.original import check_unchanged
+from dimitra.faces.backends import load_detector, load_landmarker
 from dimitra.faces.crop import CropBox, crop_box, cut_off, rescale, to_crop
-from dimitra.faces.detector import DlibDetector
-from dimitra.faces.landmarks import Landmarker, load_68
+from dimitra.faces.detector import FaceDetector
+from dimitra.faces.insightface import InsightFaceError
+from dimitra.faces.landmarks import Landmarker
 from dimitra.faces.mediapipe import MediaPipeError, MediaPipeLandmarker, complete
 from dimitra.faces.mesh import FaceMesh, pack
 from dimitra.faces.track import (
@@ -42,9 +44,10 @@ from dimitra.media.video import (
     to_rgb,
 )
 from dimitra.shards import Members, npz_bytes
+from pipelines.errors import StageError
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
-from pipelines.params import load
+from pipelines.params import CropParams, load
 
 SEARCH_SIDES_PX = (320, 640, 1280)
 """Longer side of the picture in which faces are sought: the next one where too few are found."""
@@ -55,7 +58,6 @@ KEPT_BYTES = 200_000_000
 MESH_SCALE = 2
 """MediaPipe's mesh is measured on the crop at twice its size."""
 
-_DOUBTFUL = -0.5
 _SILENCE_RMS = 1e-4
 
 
@@ -76,13 +78,13 @@ class Cropper:
         self._max_missing: float = crop["max_missing"]
         self._crf: int = crop["crf"]
         self._preset: str = crop["preset"]
-        self._landmarker: Landmarker = load_68(asset_path("dlib_68"))
+        detector, self._landmarker = _backends(crop)
         self._mesh = (
             MediaPipeLandmarker(asset_path("mediapipe_landmarker"))
             if crop["mesh"] == "mediapipe"
             else None
         )
-        self._tracker = FaceTracker(DlibDetector(_DOUBTFUL), self._landmarker, crop["detect_every"])
+        self._tracker = FaceTracker(detector, self._landmarker, crop["detect_every"])
 
     def __call__(self, clip: Clip, parts: Members) -> Members:  # noqa: ARG002
         """Parts ``mp4``, ``flac`` and ``track.npz`` of a clip; ``parts`` is not used."""
@@ -285,6 +287,21 @@ def _scale(width: int, height: int) -> str:
     return f"scale={width}:{height}:flags={SCALING}"
 
 
+def _backends(crop: Mapping[str, Any]) -> tuple[FaceDetector, Landmarker]:
+    """Detector and landmarks of ``params.yaml``'s section ``crop``.
+
+    Raises:
+        AssetError: weights are missing.
+        InsightFaceError: its package is.
+        ValueError: the weights are not of their kind; the message names the file.
+    """
+    weights = crop["detector_weights"]
+    return (
+        load_detector(crop["detector"], None if weights is None else asset_path(weights)),
+        load_landmarker(crop["landmarks"], asset_path(crop["landmarks_weights"])),
+    )
+
+
 def make_worker(params: dict[str, Any]) -> Worker:
     """Load detector and landmarks once for a worker process."""
     cropper = Cropper(params)
@@ -297,14 +314,51 @@ def make_worker(params: dict[str, Any]) -> Worker:
     return work
 
 
+def _packages(crop: CropParams) -> tuple[str, ...]:
+    """Distributions whose version the bytes depend on."""
+    return (
+        *("av", "dlib-bin"),
+        *(("insightface",) if "insightface" in (crop.detector, crop.landmarks) else ()),
+        *(("mediapipe",) if crop.mesh == "mediapipe" else ()),
+        *("numba", "numpy"),
+        *(
+            ("onnxruntime", "opencv-contrib-python")
+            if "insightface" in (crop.detector, crop.landmarks)
+            else ()
+        ),
+        *("pillow", "scipy", "soundfile", "soxr"),
+    )
+
+
+def _assets(crop: CropParams) -> tuple[str, ...]:
+    """What the workers load, each once, in a fixed order."""
+    wanted = [crop.landmarks_weights]
+    if crop.detector_weights is not None:
+        wanted.append(crop.detector_weights)
+    if crop.mesh == "mediapipe":
+        wanted.append("mediapipe_landmarker")
+    return tuple(dict.fromkeys(wanted))
+
+
+def _check_backends(crop: CropParams) -> None:
+    """Load detector and landmarks once, so that what is wrong with them is said before any work.
+
+    Raises:
+        StageError: the weights are not of their kind, or a package is missing.
+        AssetError: weights are missing.
+    """
+    try:
+        _backends(crop.model_dump())
+    except (ValueError, InsightFaceError) as error:
+        raise StageError(f"crop: {error}") from error
+
+
 def main() -> None:
     """Run the stage."""
     params = load()
     root = Path(params.datasets.root)
     roots = {name: (root / one.path).as_posix() for name, one in params.datasets.sets.items()}
-    dense = params.crop.mesh == "mediapipe"
-    mesh_assets = ("mediapipe_landmarker",) if dense else ()
-    mesh_packages = ("mediapipe",) if dense else ()
+    _check_backends(params.crop)
     run(
         Job(
             stage="crop",
@@ -320,11 +374,8 @@ def main() -> None:
             budget=params.budgets.crop,
             deadline_s=params.crop.deadline_s,
             seed=params.seed,
-            assets=("dlib_68", *mesh_assets),
-            packages=(
-                *("av", "dlib-bin", *mesh_packages, "numba", "numpy", "pillow", "scipy"),
-                *("soundfile", "soxr"),
-            ),
+            assets=_assets(params.crop),
+            packages=_packages(params.crop),
         ),
         params.ray,
         params.storage,

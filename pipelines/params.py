@@ -190,8 +190,17 @@ class CropParams(Section):
     max_missing: Share
     """Largest share of frames without a face."""
     mesh: Literal["none", "mediapipe"]
-    """A second landmark source for the fit; dlib's 68 are always measured."""
+    """A second landmark source for the fit; the 68 are always measured."""
     deadline_s: Seconds
+
+    @model_validator(mode="after")
+    def _weights_of_the_detector(self) -> CropParams:
+        if (self.detector == "insightface") != (self.detector_weights is not None):
+            raise ValueError(
+                f"detector is {self.detector!r} and detector_weights {self.detector_weights!r}: "
+                "insightface needs weights, dlib brings its own (null)"
+            )
+        return self
 
 
 class FitParams(Section):

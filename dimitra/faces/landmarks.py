@@ -38,8 +38,12 @@ def load_68(path: Path) -> ShapePredictor:
         path: ``shape_predictor_68_face_landmarks.dat``.
 
     Raises:
-        ValueError: the file holds another predictor.
+        ValueError: there is no such file, or it holds another predictor.
     """
+    if not path.is_file() or not path.stat().st_size:
+        raise ValueError(
+            f"{path} is no file with bytes, need shape_predictor_68_face_landmarks.dat"
+        )
     predictor = ShapePredictor(path)
     if predictor.points != POINTS:
         raise ValueError(f"{path.name} places {predictor.points} points, need {POINTS}")

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from dimitra.clips import ClipError, Reason
 from dimitra.faces.boxes import Box, overlap
-from dimitra.faces.detector import Detection, FaceDetector
+from dimitra.faces.detector import Detection, FaceDetector, Near
 from dimitra.faces.landmarks import Landmarker, face_box
 
 BLOCK = 128
@@ -31,10 +31,6 @@ _AMBIGUOUS = 0.8
 _SMOOTHING_FRAMES = 1.5
 _WHOLE_EVERY = 5
 """Looks between two at the whole picture; the others are at the surroundings of known faces."""
-_SURROUNDINGS = 1.5
-"""Side of what is searched around a known face, in sides of its box."""
-_NEAR_SIDE_PX = 88.0
-"""A known face is shrunk to this side before it is sought: the detector needs 80."""
 _TRIALS = (-0.03, 0.03)
 _MISPLACED = 0.15
 """A box further off than this share of its side is measured again from where the face was."""
@@ -145,7 +141,8 @@ class FaceTracker:
         first = index - len(images) + 1
         active = [face for face in faces if face.active]
         whole = index % self._every == 0 and index // self._every % _WHOLE_EVERY == 0
-        near = None if whole else self._look_near(active, images[-1])
+        how = self._detector.near
+        near = None if whole or how is None else self._look_near(active, images[-1], how)
         found = self._detector.detect(images[-1]) if near is None else near
         pairs = _match([face.box for face in active], found)
         newcomers = [
@@ -164,9 +161,11 @@ class FaceTracker:
             self._by_detection(faces, self._detector.detect(image), first + step)
         self._by_detection(faces, found, index)
 
-    def _look_near(self, known: list[_Face], image: NDArray[np.uint8]) -> list[Detection] | None:
+    def _look_near(
+        self, known: list[_Face], image: NDArray[np.uint8], how: Near
+    ) -> list[Detection] | None:
         """Known faces, each near where it was; None unless every one is there, and apart."""
-        near = [self._near(face.box, image) for face in known]
+        near = [self._near(face.box, image, how) for face in known]
         found = [detection for detection in near if detection is not None]
         apart = all(
             overlap(one.box, other.box) < _SAME_FACE
@@ -175,16 +174,16 @@ class FaceTracker:
         )
         return found if known and len(found) == len(known) and apart else None
 
-    def _near(self, box: Box, image: NDArray[np.uint8]) -> Detection | None:
+    def _near(self, box: Box, image: NDArray[np.uint8], how: Near) -> Detection | None:
         """The face that fits ``box`` best, sought around it in a picture of its own."""
         height, width = image.shape
         side = float(box[2] - box[0])
-        middle, reach = (box[:2] + box[2:]) / 2, _SURROUNDINGS * side / 2
+        middle, reach = (box[:2] + box[2:]) / 2, how.reach * side / 2
         low = np.floor(np.maximum(middle - reach, 0.0)).astype(int)
         high = np.ceil(np.minimum(middle + reach, (width, height))).astype(int)
         if (high <= low).any():
             return None
-        scale = min(1.0, _NEAR_SIDE_PX / side)
+        scale = min(1.0, how.side_px / side)
         part = Image.fromarray(image[low[1] : high[1], low[0] : high[0]])
         size = np.maximum(1, np.rint((high - low) * scale)).astype(int)
         if scale < 1.0:

@@ -125,13 +125,17 @@ def origin_s(container: InputContainer) -> float:
 
 
 @contextmanager
-def open_media(source: Source, limits: MediaLimits = DEFAULT_LIMITS) -> Iterator[InputContainer]:
+def open_media(
+    source: Source, limits: MediaLimits = DEFAULT_LIMITS, *, plain_stamps: bool = False
+) -> Iterator[InputContainer]:
     """Open a file for decoding, under ``limits``.
 
     Args:
         source: path or bytes.
         limits: bounds on the file, its streams and frames; the size is checked before anything is
             parsed, the streams before anything is decoded.
+        plain_stamps: the time stamps of an mp4 are those of its edit list, frames before and after
+            it included, where the demuxer would drop them and move what is left.
 
     Yields:
         the opened container.
@@ -160,10 +164,11 @@ def open_media(source: Source, limits: MediaLimits = DEFAULT_LIMITS) -> Iterator
         else:
             accepted.remove("mov")  # its boxes have not been checked
         file.seek(0)
+        options = _options(accepted, limits)
+        if plain_stamps:
+            options["advanced_editlist"] = "0"
         try:
-            container = av.open(
-                file, mode="r", options=_options(accepted, limits), metadata_errors="replace"
-            )
+            container = av.open(file, mode="r", options=options, metadata_errors="replace")
         except ArgumentError:
             raise _unlisted(name, expected, head) from None
         except FFmpegError as error:

@@ -31,6 +31,7 @@ from dimitra.media.container import (
     stream_duration_s,
     video_stream,
 )
+from dimitra.media.edits import late_s
 
 FPS = 25
 """Frame rate of every clip after ``crop``, frames per second."""
@@ -107,7 +108,8 @@ def iterate_frames(
         index = 0
         stop = math.inf if end_s is None else end_s
         end = 0.0
-        decoded = _decode(container, stream, start_s, limits, name)
+        origin = origin_s(container) - late_s(source, container, limits)
+        decoded = _decode(container, stream, start_s, origin, limits, name)
         for frame, begin, end in _timed(decoded):
             if end_s is None and begin > limits.max_duration_s:
                 raise ClipError(
@@ -335,11 +337,11 @@ def _decode(
     container: InputContainer,
     stream: av.VideoStream,
     start_s: float,
+    origin: float,
     limits: MediaLimits,
     name: str,
 ) -> Iterator[_Shown]:
-    """Upright frames from the last one at or before ``start_s`` on."""
-    origin = origin_s(container)
+    """Upright frames from the last one at or before ``start_s`` on; ``origin`` is second 0."""
     if start_s > 0.0:
         container.seek(round((origin + start_s) * av.time_base), backward=True)
     upright: Callable[[av.VideoFrame], av.VideoFrame] | None = None

@@ -120,6 +120,8 @@ def test_smoothing_leaves_a_steady_face_alone() -> None:
 class Watched:
     """dlib's detector, which notes how large the pictures are that it is shown."""
 
+    near = DlibDetector.near
+
     def __init__(self) -> None:
         self._detector = DlibDetector(-0.5)
         self.shown: list[tuple[int, int]] = []

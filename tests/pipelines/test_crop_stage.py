@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from skimage import data
 
+from dimitra.assets import asset_path
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.faces.crop import to_source
 from dimitra.faces.detector import DlibDetector
@@ -19,8 +22,19 @@ from dimitra.media.audio import decode_flac, encode_flac
 from dimitra.media.container import probe
 from dimitra.media.video import encode_mp4, read_video
 from dimitra.shards import read_npz
-from pipelines.crop import Cropper
-from pipelines.params import load
+from pipelines.crop import Cropper, _assets, _check_backends, _packages
+from pipelines.errors import StageError
+from pipelines.params import CropParams, load
+from tests.faces import networks
+from tests.media.films import (
+    KINDS,
+    click_times,
+    constant,
+    events,
+    film,
+    flash_onsets,
+    variable,
+)
 
 FRAMES = 50
 CLIP = Clip(
@@ -242,3 +256,114 @@ def test_a_small_face_in_a_large_picture_is_sought_at_a_finer_scale(
     assert track["detected"].all()
     assert 200 < (track["boxes"][:, 1]).mean() < 500
     assert track["transform"][0] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("container", "rate", "video_late_s", "audio_s"),
+    [
+        ("mp4", None, 0.48, 12.0),
+        ("mkv", Fraction(30_000, 1001), 0.0, 9.0),
+        ("webm", Fraction(24_000, 1001), 0.0, 10.2),
+        ("mov", Fraction(50), 0.0, 10.2),
+        ("mp4", Fraction(60), 0.0, 10.2),
+    ],
+    ids=["variable-late-long-sound", "29.97-short-sound", "23.976", "50", "60"],
+)
+def test_flash_and_click_stay_together_from_the_file_to_the_crop(
+    tmp_path: Path,
+    params: dict[str, Any],
+    container: str,
+    rate: Fraction | None,
+    video_late_s: float,
+    audio_s: float,
+) -> None:
+    """Of a face that lights up: within half a frame at every event over ten seconds."""
+    face = _frames(1)[0]
+    times = variable(10.2) if rate is None else constant(rate, 10.2)
+    at = [one + Fraction(str(video_late_s)) for one in events(times)]
+    data = film(
+        KINDS[container],
+        times,
+        at,
+        video_late_s=video_late_s,
+        audio_s=audio_s,
+        picture=lambda lit: face if lit else face // 2,
+    )
+    (tmp_path / f"film.{container}").write_bytes(data)
+    parts = Cropper(params)(replace(CLIP, path=f"film.{container}"), {})
+    brightness = read_video(parts["mp4"]).mean(axis=(1, 2, 3))
+    sound, _ = decode_flac(parts["flac"])
+    heard = np.array(click_times(sound))
+    within = [float(one) for one in at if one < audio_s - 0.1]
+    assert len(sound) == len(brightness) * 640
+    assert np.abs(heard - within).max() < 0.002
+    assert np.abs(np.array(flash_onsets(brightness)) / 25 - heard).max() <= 0.0215
+
+
+@pytest.fixture
+def insightface(tmp_path: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model pack whose faces are bright spots, in place of weights that only a user has."""
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    networks.spot_detector(pack / "det_10g.onnx")
+    points = np.zeros((68, 2), np.float32)
+    angle = np.linspace(0, np.pi, 17)
+    points[:17] = np.stack([-0.4 * np.cos(angle), -0.05 + 0.55 * np.sin(angle)], axis=1)
+    points[17:27] = np.stack([np.linspace(-0.3, 0.3, 10), np.full(10, -0.35)], axis=1)
+    points[27:48] = np.stack([np.linspace(-0.25, 0.25, 21), np.full(21, -0.1)], axis=1)
+    points[48:] = [0, 0.25]
+    networks.steady_landmarks(pack / "1k3d68.onnx", points)
+    monkeypatch.setattr(
+        "pipelines.crop.asset_path", lambda ref: pack if ref == "pack" else asset_path(ref)
+    )
+    params["crop"] |= {"detector": "insightface", "detector_weights": "pack"}
+    params["crop"] |= {"landmarks": "insightface", "landmarks_weights": "pack"}
+    return pack
+
+
+def test_insightface_finds_and_measures_in_place_of_dlib(
+    tmp_path: Path, params: dict[str, Any], insightface: Path
+) -> None:
+    path = [(140 + round(20 * np.sin(index / 8)), 100) for index in range(FRAMES)]
+    frames = []
+    for x, y in path:
+        frame = np.full((200, 320, 3), 20, np.uint8)
+        frame[y - 12 : y + 12, x - 12 : x + 12] = 220
+        frames.append(frame)
+    _write(tmp_path, frames, _hum(2.0))
+    parts = Cropper(params)(CLIP, {})
+    track = read_npz(parts["track.npz"])
+    assert track["detected"].all()
+    source = to_source(track["landmarks"], track["transform"])
+    middle = source[:, 27:48].mean(axis=1)
+    assert np.abs(middle[:, 0] - [x for x, _ in path]).max() < 14
+    assert Cropper(params)(CLIP, {}) == parts
+
+
+def test_weights_of_another_kind_are_refused_before_any_work(
+    params: dict[str, Any], insightface: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (insightface / "det_10g.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    crop = CropParams(**params["crop"], deadline_s=10.0)
+    with pytest.raises(StageError, match=r"det_10g\.onnx is no ONNX file \(42 bytes"):
+        _check_backends(crop)
+    other = params["crop"] | {"detector": "dlib", "detector_weights": None, "landmarks": "dlib"}
+    with pytest.raises(StageError, match="pack is no file with bytes"):
+        _check_backends(CropParams(**other, deadline_s=10.0))
+    monkeypatch.setattr("pipelines.crop.asset_path", lambda ref: insightface / "1k3d68.onnx")
+    with pytest.raises(StageError, match=r"1k3d68\.onnx is no shape predictor"):
+        _check_backends(CropParams(**other, deadline_s=10.0))
+
+
+def test_what_a_run_depends_on_follows_the_backends(params: dict[str, Any]) -> None:
+    plain = CropParams(**params["crop"], deadline_s=10.0)
+    assert _assets(plain) == ("dlib_68",)
+    assert "insightface" not in _packages(plain)
+    paper = plain.model_copy(
+        update={"detector": "insightface", "detector_weights": "buffalo", "mesh": "mediapipe"}
+    )
+    assert _assets(paper) == ("dlib_68", "buffalo", "mediapipe_landmarker")
+    assert {"insightface", "onnxruntime", "opencv-contrib-python"} <= set(_packages(paper))
+    for change in ({"detector": "insightface"}, {"detector_weights": "buffalo"}):
+        with pytest.raises(ValidationError, match="insightface needs weights"):
+            CropParams(**(params["crop"] | change), deadline_s=10.0)
