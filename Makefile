@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install system system-test assets data repro test e2e chaos lint format bench clean
+.PHONY: help install system system-test assets data repro test e2e chaos lint lint-params format bench clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -75,8 +75,11 @@ lint: install ## formatting, lint, types, and that dvc.yaml names what each stag
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pipelines.closure --check
-	@cmp -s params.yaml conf/sample.yaml || cmp -s params.yaml conf/paper.yaml \
-		|| { echo "params.yaml is not a copy of a profile in conf/"; exit 1; }
+	@$(MAKE) --no-print-directory lint-params
+
+lint-params: # params.yaml is the copy of a profile
+	@for profile in conf/*.yaml; do if cmp -s params.yaml $$profile; then exit 0; fi; done; \
+	echo "params.yaml is no copy of a profile in conf/: dimitra params diff sample; save it as conf/NAME.yaml, or: dimitra params use sample"; exit 1
 
 format: install ## format the code
 	$(BIN)/ruff format .

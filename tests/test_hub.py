@@ -32,7 +32,7 @@ REFERENCE = "hf:owner/toy@v1"
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    import huggingface_hub.constants as constants
+    from huggingface_hub import constants
 
     own_store(tmp_path, monkeypatch)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -46,7 +46,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 def point_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``HF_ENDPOINT`` does before huggingface_hub is imported."""
-    import huggingface_hub.constants as constants
+    from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", address)
     template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
@@ -54,7 +54,7 @@ def point_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub.constants as constants
+    from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.closure import ROOT, stage_module
+from pipelines.closure import ROOT
+from pipelines.dvc_yaml import stage_module
 from pipelines.params import Params
 
 STAGES: dict[str, dict[str, Any]] = {
