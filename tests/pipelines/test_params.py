@@ -85,7 +85,7 @@ def test_the_fit_cannot_use_a_mesh_that_the_crop_does_not_make() -> None:
         ("limits.max_duration_s", 0.5, ["max_duration_s 0.5", "min_duration_s 1.0"]),
         ("datasets.sets", {}, ["datasets.sets", "at least 1"]),
         ("datasets.published", "2026-99-99", ["datasets.published", "2026-99-99"]),
-        ("profile", "paper", ["profile", "paper", "sample"]),
+        ("profile", "papr", ["profile", "papr", "sample", "paper"]),
     ],
 )
 def test_values_that_would_fail_later_are_refused_at_the_start(
