@@ -214,10 +214,11 @@ def test_dvc_sets_single_parameters_and_keeps_the_comments(checkout: Path) -> No
     assert (values["shards"]["count"], values["transcribe"]["model"]) == (4, "/w/tiny")
     changes = {(c.key, c.right) for c in profiles.compare("sample", "params.yaml")}
     assert changes == {("shards.count", "4"), ("transcribe.model", "/w/tiny")}
-    kept = before.replace("count: 8", "count: 4").replace(
-        "model: whisper_tiny_en", "model: /w/tiny"
-    )
-    assert after.splitlines() == kept.splitlines()
+    # Comments stay where they are; `null` is written as nothing, and long lines are folded.
+    assert [line.partition("#")[2] for line in after.splitlines() if "#" in line] == [
+        line.partition("#")[2] for line in before.splitlines() if "#" in line
+    ]
+    assert "  address:\n" in after
 
     refused = dvc("exp", "run", "-S", "transcribe.model=hf:Systran/faster-whisper-tiny")
     assert refused.returncode != 0
