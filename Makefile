@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install system system-test assets data repro test e2e chaos lint lint-params format bench clean
+.PHONY: help install system system-test assets assets-test data repro test e2e chaos lint lint-params format bench clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -48,9 +48,12 @@ system: ## the shared libraries that MediaPipe wants: installed on Debian as roo
 system-test:
 	@$(call libraries,$(MEDIAPIPE_LIBRARIES) $(RENDER_LIBRARIES))
 
-assets: install ## fetch third-party weights into the store that all checkouts share
-	$(BIN)/dimitra assets fetch
+assets: install ## fetch the third-party weights that params.yaml needs into the store that all checkouts share; what is missing is told
+	@$(BIN)/dimitra assets fetch || true
 	$(BIN)/dimitra doctor
+
+assets-test: install
+	$(BIN)/dimitra assets fetch --profile sample
 
 data: install ## check the sample corpus out of the DVC remote inside the repository
 	$(BIN)/dvc pull --quiet datasets.dvc
@@ -61,7 +64,7 @@ repro: system assets data ## raw video to trained models, videos, both tables an
 	$(BIN)/python -m pipelines.tolerance
 	@echo "report: $(abspath report/index.html)"
 
-test: system-test assets data ## all quick tests
+test: system-test assets-test data ## all quick tests
 	$(BIN)/python -m pytest -m "not e2e and not gpu and not chaos"
 
 e2e: system assets data ## the whole pipeline on a cut of the sample, in a clone, with broken clips among them

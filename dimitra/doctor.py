@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dimitra import assets
-from dimitra.faces.mediapipe import missing_packages
 
 WEIGHTS_KEYS = (
     *("crop.detector_weights", "crop.landmarks_weights", "fit.face_model_weights"),
@@ -91,6 +88,8 @@ class Examined:
 
 
 def _read(file: Path) -> Examined:
+    import yaml
+
     try:
         values = yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError) as error:
@@ -178,6 +177,8 @@ def _libraries(examined: Examined) -> Finding:
     what = "system libraries"
     if not examined.uses("crop.mesh", "mediapipe"):
         return Finding(what, "not needed", True, "")
+    from dimitra.faces.mediapipe import missing_packages
+
     missing = missing_packages()
     if not missing:
         return Finding(what, "MediaPipe's", True, "")
