@@ -21,6 +21,9 @@ WEIGHTS_KEYS = (
 )
 """Parameters that name weights or are null; as the schema has them, which is not the library's."""
 
+_ALWAYS = ("g2p_en", "dlib_68")
+"""Assets that every run loads: words outside the dictionary, and the landmark metrics."""
+
 _INSTALL = "pip install -c constraints.txt -e ."
 _EXTRAS = {
     "torchaudio": "pip install -c constraints.txt -e '.[gpu]'",
@@ -136,7 +139,8 @@ def needed_assets(examined: Examined) -> list[str]:
         wanted.append("mediapipe_landmarker")
     if examined.uses("render.renderer", "mesh"):
         wanted.append("anny_head")
-    wanted.append("dlib_68")  # the landmark metrics
+    listed = {asset.name for asset in assets.list_assets()}
+    wanted += [name for name in _ALWAYS if name in listed]
     return list(dict.fromkeys(reference for reference in wanted if isinstance(reference, str)))
 
 
@@ -200,7 +204,7 @@ def _packages(examined: Examined) -> Iterator[Finding]:
 
 
 def _cuda(examined: Examined) -> Iterator[Finding]:
-    keys = [f"{name}.device" for name in ("fit", "speech", "render")]
+    keys = [f"{name}.device" for name in ("fit", "speech", "train", "render")]
     wanting = [key for key in keys if examined.uses(key, "cuda")]
     if not wanting:
         return

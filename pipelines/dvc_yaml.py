@@ -30,7 +30,10 @@ from pipelines.params import Params, load, weights_keys, weights_of
 WEIGHTS = "weights.yaml"
 CATALOGUE = "dimitra/assets.yaml"
 _METRICS = re.compile(r"metrics/[^/]+\.json")
-_NAMED = re.compile(r"asset_(?:path|sha256)\(\"(\w+)\"")
+_NAMED = re.compile(r"(?:asset_(?:path|sha256)\(|^[A-Z_0-9]+ = )\"(\w+)\"", re.MULTILINE)
+"""An asset that code names: where it is looked up, or as a constant of its module."""
+_SCHEMA = "pipelines/params.py"
+"""Part of every stage's code; what it names is for the parameters to choose."""
 
 
 def stage_module(command: str) -> str:
@@ -76,7 +79,8 @@ class _Needs:
         files = closure(stage_module(body["cmd"]), root)
         self.code = [path.as_posix() for path in files]
         listed = {asset.name for asset in list_assets()}
-        texts = [(root / path).read_text() for path in files if path.suffix == ".py"]
+        modules = [path for path in files if path.suffix == ".py" and path.as_posix() != _SCHEMA]
+        texts = [(root / path).read_text() for path in modules]
         named = {name for text in texts for name in _NAMED.findall(text)}
         keys = _may_load(body)
         if params is not None:
