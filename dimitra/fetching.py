@@ -336,7 +336,8 @@ def _keep(
     if target.is_dir():
         shutil.rmtree(target)
     content.replace(target)
-    (target.parent / "source.json").write_bytes(json_bytes(asdict(mine)))
+    record = asdict(pinned if pinned is not None and pinned.sha256 == actual else mine)
+    (target.parent / "source.json").write_bytes(json_bytes(record))
     if asset.sha256 is None or other:
         write_pin(asset.name, mine)
     return asset_path(asset.name)

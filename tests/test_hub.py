@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,12 +24,13 @@ FILES = {
     "pytorch_model.bin": b"\x80\x02pickle",
     "modeling_toy.py": b"raise SystemExit",
     "flax_model.msgpack": b"\x80",
-    "1_Pooling/config.json": b"{}",
+    "onnx/config.json": b"{}",
     "README.md": b"# toy",
     ".gitattributes": b"",
 }
-KEPT = ["1_Pooling/config.json", "config.json", "model.safetensors", "vocab.json"]
+KEPT = ["config.json", "model.safetensors", "vocab.json"]
 REFERENCE = "hf:owner/toy@v1"
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -205,3 +208,32 @@ def test_a_model_downloaded_by_hand_has_the_same_digest(hub: Hub, tmp_path: Path
     fetching.add(reference, tmp_path / "by-hand")
     added = fetching.read_pins()[reference]
     assert (added.sha256, added.revision) == (pin.sha256, COMMIT)
+
+
+def test_the_command_heeds_the_hubs_own_environment(hub: Hub, tmp_path: Path) -> None:
+    import huggingface_hub.constants as constants
+
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": constants.ENDPOINT,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_OFFLINE": "0",
+    }
+
+    def fetch() -> subprocess.CompletedProcess[str]:
+        code = "from dimitra.cli import app; app()"
+        command = [sys.executable, "-c", code, "assets", "fetch", REFERENCE]
+        return subprocess.run(
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+    environment["HF_HUB_OFFLINE"] = "1"
+    refused = fetch()
+    assert refused.returncode == 1
+    assert "HF_HUB_OFFLINE forbids to ask the hub" in refused.stderr
+    assert hub.asked == []
+    environment["HF_HUB_OFFLINE"] = "0"
+    fetched = fetch()
+    assert fetched.returncode == 0, fetched.stderr
+    assert "commit it" in fetched.stdout
+    assert kept(assets.asset_path(REFERENCE)) == KEPT
