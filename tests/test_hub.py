@@ -211,7 +211,7 @@ def test_a_model_downloaded_by_hand_has_the_same_digest(hub: Hub, tmp_path: Path
 
 
 def test_the_command_heeds_the_hubs_own_environment(hub: Hub, tmp_path: Path) -> None:
-    import huggingface_hub.constants as constants
+    from huggingface_hub import constants
 
     environment = {
         **os.environ,
