@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from dimitra import assets, fetching
 from dimitra.doctor import DoctorError, needed_assets, parameters
@@ -23,6 +23,9 @@ app = typer.Typer(
 )
 console = Console()
 errors = Console(stderr=True)
+
+_WIDTH = 120
+"""Of the list where no terminal says how wide it is."""
 
 References = Annotated[
     list[str] | None,
@@ -63,23 +66,30 @@ def _chosen(references: list[str] | None, profile: str | None) -> list[assets.As
 @app.command("list")
 def list_command() -> None:
     """Show every known asset: purpose, size, licence, profiles, and whether it is here."""
-    table = Table("asset", "purpose", "MB", "licence", "profiles", "here")
+    table = Table(
+        Column("asset", no_wrap=True),
+        "here",
+        Column("MB", no_wrap=True, justify="right"),
+        Column("profiles"),
+        Column("licence", overflow="fold"),
+        Column("purpose", overflow="fold", ratio=1),
+        box=None,
+    )
     for asset in assets.list_assets():
         try:
             assets.asset_path(asset.name)
             here = "[green]yes[/]"
         except assets.MissingAssetError:
             here = "no"
-        licence = asset.licence + ("" if asset.commercial else " (non-commercial)")
         table.add_row(
             asset.name,
-            asset.purpose + (f" [dim]{asset.note}[/]" if asset.note else ""),
-            "?" if asset.size_bytes is None else f"{asset.size_bytes / 1e6:.1f}",
-            licence,
-            ", ".join(asset.profiles) or "-",
             here,
+            "?" if asset.size_bytes is None else f"{asset.size_bytes / 1e6:.1f}",
+            ", ".join(asset.profiles) or "-",
+            asset.licence + ("" if asset.commercial else "; not for commerce"),
+            escape(asset.purpose) + (f"\n[dim]{escape(asset.note)}[/]" if asset.note else ""),
         )
-    console.print(table)
+    (console if console.is_terminal else Console(width=_WIDTH)).print(table)
     console.print(f"store: {assets.store()}")
 
 
