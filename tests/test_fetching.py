@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -317,3 +318,22 @@ def test_importing_assets_is_quick() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+def _fetch(_: int) -> str:
+    return str(fetching.fetch("demo"))
+
+
+def test_processes_that_fetch_at_a_time_download_once(
+    one_asset: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(_archive: assets.Archive, folder: Path, _progress: object) -> Path:
+        (tmp_path / f"download-of-{os.getpid()}").touch()
+        time.sleep(0.3)
+        return make_zip(folder / "demo.whl", one_asset)
+
+    monkeypatch.setattr(asset_sources, "pip_download", slowly)
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        paths = set(pool.map(_fetch, range(3), chunksize=1))
+    assert paths == {str(assets.asset_path("demo"))}
+    assert len(list(tmp_path.glob("download-of-*"))) == 1
