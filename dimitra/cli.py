@@ -5,17 +5,19 @@ They do so through the entry-point group ``dimitra.commands``: each entry is a `
 
 from __future__ import annotations
 
-import enum
+import json
+import textwrap
+from dataclasses import asdict
 from importlib.metadata import entry_points, version
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
-from dimitra import assets as asset_store
-from dimitra import fetching
+from dimitra import asset_command
+from dimitra.doctor import Finding
 
 app = typer.Typer(
     name="dimitra",
@@ -23,121 +25,83 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-assets_app = typer.Typer(
-    help="Third-party weights: what they are, where they come from, their licence; fetch them.",
-    no_args_is_help=True,
-)
-app.add_typer(assets_app, name="assets")
+app.add_typer(asset_command.app, name="assets")
 
 console = Console()
 errors = Console(stderr=True)
 
-Names = Annotated[
-    list[str] | None, typer.Argument(help="Asset names; all of the profile's if none is given.")
-]
-
-
-class ProfileName(enum.StrEnum):
-    """Profiles that this version can run."""
-
-    SAMPLE = "sample"
-
-
-Profile = Annotated[ProfileName, typer.Option(help="Profile whose needs are meant.")]
-
-
-def _chosen(names: list[str] | None, profile: ProfileName) -> list[asset_store.Asset]:
-    try:
-        if names:
-            return [asset_store.get_asset(name) for name in names]
-    except asset_store.AssetError as error:
-        errors.print(f"[red]error:[/] {error}")
-        raise typer.Exit(2) from None
-    return asset_store.list_assets(profile)
-
-
-@assets_app.command("list")
-def list_command() -> None:
-    """Show every known asset: purpose, size, licence, profiles, and whether it is here."""
-    table = Table("asset", "purpose", "MB", "licence", "profiles", "here")
-    for asset in asset_store.list_assets():
-        try:
-            asset_store.asset_path(asset.name)
-            here = "[green]yes[/]"
-        except asset_store.MissingAssetError:
-            here = "no"
-        licence = asset.licence + ("" if asset.commercial else " (non-commercial)")
-        table.add_row(
-            asset.name,
-            asset.purpose + (f" [dim]{asset.note}[/]" if asset.note else ""),
-            "?" if asset.size_bytes is None else f"{asset.size_bytes / 1e6:.1f}",
-            licence,
-            ", ".join(asset.profiles) or "-",
-            here,
-        )
-    console.print(table)
-    console.print(f"store: {asset_store.store()}")
-
-
-@assets_app.command("fetch")
-def fetch_command(names: Names = None, profile: Profile = ProfileName.SAMPLE) -> None:
-    """Fetch assets into the store that all checkouts share; what is there already is kept.
-
-    Example: dimitra assets fetch dlib_68
-    """
-    failed = False
-    columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
-    with Progress(*columns, console=errors) as progress:
-        for asset in _chosen(names, profile):
-            task = progress.add_task(asset.name, total=asset.size_bytes)
-
-            def show(done: int, total: int, task: object = task) -> None:
-                progress.update(task, completed=done, total=total)  # type: ignore[arg-type]
-
-            try:
-                fetching.fetch(asset.name, show)
-                progress.update(task, completed=asset.size_bytes, total=asset.size_bytes)
-            except asset_store.AssetError as error:
-                failed = True
-                progress.console.print(f"[red]error:[/] {error}")
-    if failed:
-        raise typer.Exit(1)
-
-
-@assets_app.command("verify")
-def verify_command(names: Names = None, profile: Profile = ProfileName.SAMPLE) -> None:
-    """Read all bytes of the assets and compare their sha256; exit 1 if any is missing or wrong."""
-    table = Table("asset", "sha256", "state")
-    bad = False
-    for asset in _chosen(names, profile):
-        state = asset_store.verify(asset.name)
-        bad = bad or state != "ok"
-        colour = "green" if state == "ok" else "red"
-        table.add_row(asset.name, (asset.sha256 or "-")[:16], f"[{colour}]{state}[/]")
-    console.print(table)
-    if bad:
-        errors.print("get what is missing or wrong with: dimitra assets fetch NAME")
-        raise typer.Exit(1)
+_WIDTH = 100
+"""Of the doctor's table where no terminal says how wide it is."""
 
 
 @app.command()
-def doctor(profile: Profile = ProfileName.SAMPLE) -> None:
-    """Say in one screen whether a profile can run here, and what to do if not."""
-    from dimitra.doctor import examine
+def doctor(
+    profile: Annotated[
+        str | None, typer.Option(help="A profile of conf/; by default what params.yaml here says.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say in one screen what a profile needs, what is missing here, and what to do; exit 1 then.
 
-    findings = examine(profile)
-    table = Table("what", "found", "ok", "what to do")
-    for finding in findings:
-        mark = "[green]yes[/]" if finding.ok else "[red]no[/]"
-        table.add_row(finding.what, finding.found, mark, finding.remedy)
-    console.print(table)
-    if not all(finding.ok for finding in findings):
+    Example: dimitra doctor --profile paper
+    """
+    from dimitra.doctor import DoctorError, examine, parameters
+
+    try:
+        examined = parameters(profile)
+        findings = examine(profile)
+    except DoctorError as error:
+        errors.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(2) from None
+    good = all(finding.ok for finding in findings)
+
+    if as_json:
+        rows = [asdict(finding) for finding in findings]
+        report = {"profile": examined.profile, "file": str(examined.file), "ok": good}
+        typer.echo(json.dumps({**report, "findings": rows}, indent=2))
+    else:
+        _print(f"profile {examined.profile}: {examined.file}", findings)
+    if not good:
         raise typer.Exit(1)
+
+
+def _print(title: str, findings: list[Finding]) -> None:
+    """A table of what was seen; below it, unbroken, the commands and addresses that mend it."""
+    table = Table("what", "", "found", Column("licence", overflow="fold"), box=None)
+    for finding in findings:
+        colour, mark = ("green", "ok") if finding.ok else ("red", "NO")
+        row = (finding.what, mark, finding.found, finding.licence)
+        table.add_row(*(escape(cell) for cell in row), style=None if finding.ok else colour)
+    wide = console if console.is_terminal else Console(width=_WIDTH)
+    wide.print(f"[bold]{escape(title)}[/]")
+    wide.print(table)
+    wrong = [finding for finding in findings if not finding.ok]
+    if not wrong:
+        wide.print("all is there")
+        return
+    wide.print(f"[bold]to do[/] ({len(wrong)} of {len(findings)})")
+    for finding in wrong:
+        # A command on a line of its own can be copied.
+        lines = finding.remedy.replace("; then: ", ";\n").splitlines()
+        if finding.home not in finding.remedy:
+            lines.append(finding.home)
+        lines[0] = f"{finding.what.removeprefix('asset ')}: {lines[0]}"
+        for number, line in enumerate(lines):
+            indent = "  " if number == 0 else "      "
+            wide.print(
+                escape(
+                    textwrap.fill(
+                        line,
+                        max(wide.width, 60),
+                        initial_indent=indent,
+                        subsequent_indent="      ",
+                        break_long_words=False,
+                        break_on_hyphens=False,
+                    )
+                ),
+                soft_wrap=True,
+                highlight=False,
+            )
 
 
 def _print_version(value: bool) -> None:

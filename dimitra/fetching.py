@@ -192,10 +192,19 @@ def _check_kind(asset: Asset, path: Path) -> None:
             raise AssetError(f"{file} is a pointer of Git LFS; get the file itself: git lfs pull")
         if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
             raise AssetError(f"{file} is a web page, not the file that it leads to")
+    lost = [name for name in _members(asset) if path.is_dir() and not (path / name).is_file()]
+    if lost:
+        raise AssetError(f"{path} lacks {', '.join(lost)} of asset {asset.name!r}")
     suffix = Path(asset.file_name).suffix
     wanted = _KINDS.get(suffix)
     if path.is_file() and wanted is not None and not wanted[1](_head(path)):
         raise AssetError(f"{path} is not {wanted[0]}, as {asset.file_name} is")
+
+
+def _members(asset: Asset) -> list[str]:
+    """Files that a folder asset must hold, as far as its sources name them."""
+    lists = [source.partition("!")[2] for source in asset.sources if source.startswith("https://")]
+    return [name for one in lists for name in one.split(",") if name and not name.endswith("/")]
 
 
 def _is_matlab(head: bytes) -> bool:
@@ -327,7 +336,8 @@ def _keep(
     if target.is_dir():
         shutil.rmtree(target)
     content.replace(target)
-    (target.parent / "source.json").write_bytes(json_bytes(asdict(mine)))
+    record = asdict(pinned if pinned is not None and pinned.sha256 == actual else mine)
+    (target.parent / "source.json").write_bytes(json_bytes(record))
     if asset.sha256 is None or other:
         write_pin(asset.name, mine)
     return asset_path(asset.name)

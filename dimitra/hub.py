@@ -26,7 +26,8 @@ def chosen(names: Iterable[str], model: HubModel) -> list[str]:
     """Files that are taken of a model's: configuration, vocabulary, and one form of the weights.
 
     Weights: safetensors; without them CTranslate2's ``model.bin``; without that pickles. Those at
-    the top, where there are any.
+    the top, where there are any. Configuration and vocabulary: the texts beside them; others belong
+    to exports for other runtimes.
 
     Raises:
         AssetError: the member that the reference names is not there or is code, or the model has no
@@ -47,8 +48,14 @@ def chosen(names: Iterable[str], model: HubModel) -> list[str]:
         ]
         top = [name for name in weights if "/" not in name]
         if weights:
-            texts = [name for name in names if PurePosixPath(name).suffix in _TEXTS]
-            return sorted({*(top or weights), *texts})
+            taken = top or weights
+            folders = {PurePosixPath(name).parent for name in taken}
+            texts = [
+                name
+                for name in names
+                if (path := PurePosixPath(name)).suffix in _TEXTS and path.parent in folders
+            ]
+            return sorted({*taken, *texts})
     raise AssetError(
         f"{model.repo} at {model.revision} has no weights: neither *.safetensors nor model.bin nor "
         f"{', '.join('*' + suffix for suffix in _PICKLES)}"
@@ -159,7 +166,7 @@ def _from_cache(model: HubModel, target: Path) -> str:
             model.repo,
             revision=model.revision,
             local_files_only=True,
-            allow_patterns=["*.safetensors", "*.json"],
+            allow_patterns=["*.safetensors", "config.json"],  # for huggingface_hub's own check
         )
     )
     copy_model(snapshot, target, model)

@@ -3,6 +3,8 @@
     python -m pipelines.closure --check     # dvc.yaml names exactly these files: exit 1 if not
     python -m pipelines.closure --write     # rewrite the code part of every stage's `deps`
 
+``pipelines.dvc_yaml`` does both, and keeps the other lines that follow from code and parameters.
+
 The closure of a module holds every module of ``dimitra`` and ``pipelines`` that it imports, at the
 top or inside a function, directly or through others, with the ``__init__.py`` of the packages on
 the way. A module that reads a file beside it as if it were code (a template, a table) declares it:
@@ -11,17 +13,15 @@ the way. A module that reads a file beside it as if it were code (a template, a 
 
 from __future__ import annotations
 
-import argparse
 import ast
 import functools
 import hashlib
-import io
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from dimitra.shards import sha256_file, write_atomic
+from dimitra.shards import sha256_file
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dimitra", "pipelines")
@@ -124,79 +124,6 @@ def code_digest(module: str, root: Path = ROOT) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def stage_module(command: str) -> str:
-    """Module of a stage's command: ``python -m pipelines.crop`` -> ``pipelines.crop``.
-
-    Raises:
-        ClosureError: the command is not of that form.
-    """
-    words = command.split()
-    if len(words) < 3 or words[:2] != ["python", "-m"]:
-        raise ClosureError(f"dvc.yaml: cmd {command!r} is not of the form `python -m <module>`")
-    return words[2]
-
-
-def _is_code(dependency: Any) -> bool:
-    return isinstance(dependency, str) and dependency.split("/", maxsplit=1)[0] in PACKAGES
-
-
-def _rewritten(dependencies: list[Any], module: str, root: Path) -> list[Any]:
-    """Data dependencies as they stand, then the closure."""
-    data = [dependency for dependency in dependencies if not _is_code(dependency)]
-    return data + [path.as_posix() for path in closure(module, root)]
-
-
-def rewrite(text: str, root: Path = ROOT) -> str:
-    """``dvc.yaml`` with every stage's code dependencies set to its closure; all else as it was."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=2, offset=0)
-    content = yaml.load(text)
-    for stage in content["stages"].values():
-        body = stage.get("do", stage)
-        dependencies = _rewritten(list(body.get("deps", [])), stage_module(body["cmd"]), root)
-        kept = body.get("deps")
-        if kept is None or list(kept) != dependencies:
-            body["deps"] = dependencies
-    buffer = io.StringIO()
-    yaml.dump(content, buffer)
-    return buffer.getvalue()
-
-
-def differences(text: str, root: Path = ROOT) -> list[str]:
-    """What is wrong with the code dependencies of ``dvc.yaml``, one line each."""
-    import yaml
-
-    wrong = []
-    for name, stage in yaml.safe_load(text)["stages"].items():
-        body = stage.get("do", stage)
-        listed = {item for item in body.get("deps", []) if _is_code(item)}
-        needed = {path.as_posix() for path in closure(stage_module(body["cmd"]), root)}
-        wrong += [f"{name}: {path} is missing from deps" for path in sorted(needed - listed)]
-        wrong += [
-            f"{name}: {path} is in deps, but not imported" for path in sorted(listed - needed)
-        ]
-    return wrong
-
-
-def main() -> int:
-    """Check or rewrite ``dvc.yaml``."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.closure")
-    choice = parser.add_mutually_exclusive_group(required=True)
-    choice.add_argument("--check", action="store_true")
-    choice.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    path = ROOT / "dvc.yaml"
-    if options.write:
-        write_atomic(path, rewrite(path.read_text()).encode())
-        return 0
-    wrong = differences(path.read_text())
-    sys.stderr.writelines(f"{line}\n" for line in wrong)
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    # By name: the code that keeps dvc.yaml is no part of what every stage's bytes depend on.
+    sys.exit(importlib.import_module("pipelines.dvc_yaml").main())

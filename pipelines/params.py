@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -17,6 +18,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from dimitra.assets import AssetError, hub_model
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -98,7 +101,22 @@ class StorageParams(Section):
         return self
 
 
-AssetRef = Annotated[str, Field(min_length=1, max_length=500)]
+_IS_WEIGHTS = object()
+"""Marks the fields that name weights."""
+
+
+def _well_formed(reference: str) -> str:
+    if reference.startswith("hf:"):
+        try:
+            hub_model(reference)
+        except AssetError as error:
+            raise ValueError(str(error)) from None
+    return reference
+
+
+AssetRef = Annotated[
+    str, Field(min_length=1, max_length=500), AfterValidator(_well_formed), _IS_WEIGHTS
+]
 """Weights: an asset's name (``dimitra assets list``), ``hf:owner/model@revision``, or a path."""
 
 
@@ -461,6 +479,32 @@ class Params(Section):
                 "of 32"
             )
         return self
+
+
+def _names_weights(annotation: Any) -> bool:
+    return annotation is AssetRef or any(map(_names_weights, get_args(annotation)))
+
+
+def weights_keys() -> tuple[str, ...]:
+    """Keys whose value is a reference to weights or null: ``crop.detector_weights``."""
+    return tuple(
+        f"{name}.{key}"
+        for name, section in Params.model_fields.items()
+        if isinstance(section.annotation, type) and issubclass(section.annotation, Section)
+        for key, field in section.annotation.model_fields.items()
+        if _IS_WEIGHTS in field.metadata or _names_weights(field.annotation)
+    )
+
+
+def weights_of(params: Params) -> dict[str, str]:
+    """References to weights by key, without those that are null."""
+    found = {}
+    for key in weights_keys():
+        section, name = key.split(".")
+        reference = getattr(getattr(params, section), name)
+        if reference is not None:
+            found[key] = reference
+    return found
 
 
 class ParamsError(ValueError):

@@ -2,12 +2,15 @@
 
 import io
 import tarfile
+import threading
 import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from dimitra.asset_sources import extract
+from dimitra.asset_sources import download_url, extract
 from dimitra.assets import AssetError
 
 
@@ -65,3 +68,42 @@ def test_what_is_no_archive_is_named(tmp_path: Path) -> None:
     page.write_text("<html>sign in first</html>")
     with pytest.raises(AssetError, match=r"page\.zip is neither a whole zip nor a whole tar"):
         extract(page, "a", tmp_path / "out", 100)
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """``/N`` announces ten bytes and sends N; everything else is not there."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            count = self.path.strip("/")
+            self.send_response(200 if count.isdigit() else 404)
+            self.send_header("Content-Length", "10" if count.isdigit() else "0")
+            self.end_headers()
+            self.wfile.write(b"x" * int(count) if count.isdigit() else b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_download_is_whole_or_told(server: str, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    download_url(f"{server}/10", tmp_path / "f", 10, lambda *both: seen.append(both))
+    assert (tmp_path / "f").read_bytes() == b"x" * 10
+    assert seen[-1] == (10, 10)
+    with pytest.raises(AssetError, match="broke off after 4 of 10 bytes"):
+        download_url(f"{server}/4", tmp_path / "f", 10, None)
+    with pytest.raises(AssetError, match="sends more than 9 bytes"):
+        download_url(f"{server}/10", tmp_path / "f", 9, None)
+    with pytest.raises(AssetError, match="cannot be had: Not Found"):
+        download_url(f"{server}/gone", tmp_path / "f", 10, None)
+    with pytest.raises(AssetError, match="cannot be had"):
+        download_url("http://127.0.0.1:9/10", tmp_path / "f", 10, None)

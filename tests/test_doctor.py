@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import re
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
-from dimitra import doctor
+from dimitra import assets, cli, doctor, fetching
 from dimitra.faces.mediapipe import SYSTEM_LIBRARIES, missing_packages
+from pipelines.params import load, weights_keys, weights_of
+from tests.stores import own_store
 
 ROOT = Path(__file__).parent.parent
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture
@@ -26,32 +32,36 @@ def without_egl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", cdll)
 
 
-def finding(what: str) -> doctor.Finding:
-    return next(found for found in doctor.examine("sample") if found.what == what)
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder without parameters, with a store of its own."""
+    monkeypatch.chdir(tmp_path)
+    own_store(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def finding(what: str, profile: str | None = None) -> doctor.Finding:
+    return next(found for found in doctor.examine(profile) if found.what == what)
+
+
+def write(folder: Path, profile: str, **changes: str) -> None:
+    """``params.yaml`` of a profile with lines replaced."""
+    text = (ROOT / "conf" / f"{profile}.yaml").read_text()
+    for old, new in changes.values():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "params.yaml").write_text(text)
 
 
 @pytest.mark.usefixtures("without_egl")
-def test_a_missing_library_is_named_with_its_debian_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_missing_library_is_named_with_its_debian_package(here: Path) -> None:
+    write(here, "sample", mesh=("mesh: none", "mesh: mediapipe"))
     assert missing_packages() == ("libegl1",)
     found = finding("system libraries")
     assert not found.ok
     assert "apt-get install libegl1" in found.remedy
     assert "fit.landmarks: dlib" in found.remedy
-
-
-@pytest.mark.usefixtures("without_egl")
-def test_a_run_without_mediapipe_needs_no_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    params = (ROOT / "params.yaml").read_text()
-    assert "mesh: none" in params
-    (tmp_path / "params.yaml").write_text(params.replace("mesh: none", "mesh: mediapipe"))
-    assert not finding("system libraries").ok
-    (tmp_path / "params.yaml").write_text(params)
+    write(here, "sample")
     assert finding("system libraries").ok
 
 
@@ -60,3 +70,130 @@ def test_make_installs_the_libraries_that_the_doctor_asks_for() -> None:
     assert line is not None
     pairs = dict(pair.split("=") for pair in line[1].split())
     assert pairs == dict(SYSTEM_LIBRARIES)
+
+
+def test_the_doctor_knows_every_parameter_that_names_weights() -> None:
+    assert set(doctor.WEIGHTS_KEYS) == set(weights_keys())
+    for profile in ("sample", "paper"):
+        file = ROOT / "conf" / f"{profile}.yaml"
+        named = weights_of(load(file)).values()
+        examined = doctor.Examined(file, yaml.safe_load(file.read_text()))
+        needed = doctor.needed_assets(examined)
+        assert set(named) <= set(needed)
+        for reference in needed:
+            assert profile in assets.get_asset(reference).profiles
+
+
+def test_packages_are_asked_for_only_where_they_are_used(here: Path) -> None:
+    sample, paper = (doctor.parameters(name) for name in ("sample", "paper"))
+    assert {"kaldi-hmm-gmm", "onnxruntime"} <= set(doctor.needed_packages(sample))
+    assert not {"torchaudio", "insightface", "mediapipe"} & set(doctor.needed_packages(sample))
+    assert {"insightface", "transformers"} <= set(doctor.needed_packages(paper))
+    assert not {"torchaudio", "kaldi-hmm-gmm"} & set(doctor.needed_packages(paper))
+    write(here, "paper", a=("encoder: wav2vec2_xlsr53_english", "encoder: wav2vec2_base"))
+    assert "torchaudio" in doctor.needed_packages(doctor.parameters())
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "needed_packages", lambda _: ["numpy", "no-such-distribution"])
+    examined = doctor.parameters("sample")
+    missing, here = doctor._packages(examined)
+    assert (missing.what, missing.ok) == ("package no-such-distribution", False)
+    assert "constraints.txt" in missing.remedy
+    assert here.found.startswith("1 ")
+
+
+def test_params_here_are_looked_at_where_they_are_of_the_profile(here: Path) -> None:
+    assert doctor.parameters().profile == "sample"
+    assert doctor.parameters().file.parent.name == "conf"
+    write(here, "paper", a=("model: whisper_small_en", "model: whisper_tiny"))
+    assert doctor.parameters("paper").file == Path("params.yaml")
+    assert doctor.parameters().get("transcribe.model") == "whisper_tiny"
+    assert doctor.parameters("sample").file.parent.name == "conf"
+    with pytest.raises(doctor.DoctorError, match=r"'papr'; there are: .*paper.*sample"):
+        doctor.parameters("papr")
+
+
+def test_every_state_of_an_asset_has_its_remedy(here: Path) -> None:
+    mine = here / "mine.mat"
+    mine.write_bytes(b"abc")
+    hub = f"hf:a/b@{COMMIT}"
+    write(
+        here,
+        "paper",
+        a=("face_model_weights: bfm_2009", f"face_model_weights: {mine}"),
+        b=("model: whisper_small_en", f"model: {hub}"),
+        c=("weights: pirender_256", "weights: nonsense"),
+    )
+    found = finding(f"asset {mine}")
+    assert (found.found, found.remedy) == ("not pinned", f"dimitra assets pin {mine}")
+    assert finding(f"asset {hub}").remedy == f"dimitra assets fetch {hub}"
+    assert "no asset is called 'nonsense'" in finding("asset nonsense").remedy
+    fetching.pin(str(mine))
+    assert finding(f"asset {mine}").ok
+    mine.write_bytes(b"abd")
+    found = finding(f"asset {mine}")
+    assert (found.found, found.ok) == ("wrong", False)
+    assert "pin --replace" in found.remedy
+    mine.unlink()
+    assert str(mine) in finding(f"asset {mine}").remedy
+
+
+def test_mfa_and_its_models_are_looked_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(here / "bin"))
+    missing = finding("program mfa", "paper")
+    assert "montreal-forced-aligner" in missing.remedy
+    program = here / "bin" / "mfa"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 3.2.1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("MFA_ROOT_DIR", str(here / "MFA"))
+    assert (finding("program mfa", "paper").found, finding("program mfa", "paper").ok) == (
+        "3.2.1",
+        True,
+    )
+    assert finding("MFA acoustic", "paper").remedy == (
+        "mfa model download acoustic english_us_arpa"
+    )
+    for kind, name in (("acoustic", "english_us_arpa.zip"), ("dictionary", "english_us_arpa.dict")):
+        folder = here / "MFA" / "pretrained_models" / kind
+        folder.mkdir(parents=True)
+        (folder / name).write_text("")
+        assert finding(f"MFA {kind}", "paper").ok
+    program.write_text("#!/bin/sh\necho cannot import kalpy >&2\nexit 1\n")
+    assert finding("program mfa", "paper").found == "cannot import kalpy"
+
+
+def test_the_paper_profile_is_told_in_one_screen_with_its_remedies_whole(here: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["doctor", "--profile", "paper"])
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 100
+    for name in ("insightface_buffalo_l", "deng_epoch_20", "wav2vec2_xlsr53_english", "dlib_68"):
+        assert f"dimitra assets fetch {name}" in result.output
+        assert assets.get_asset(name).home in result.output
+    for name in ("bfm_2009", "pirender_256"):
+        assert f"dimitra assets add {name} PATH" in result.output
+    assert "https://faces.dmi.unibas.ch/bfm/main.php?nav=1-2&id=downloads" in result.output
+
+
+def test_for_programs_the_same_as_json(here: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["doctor", "--profile", "paper", "--json"])
+    assert result.exit_code == 1
+    report = json.loads(result.output)
+    assert (report["profile"], report["ok"]) == ("paper", False)
+    rows = {row["what"]: row for row in report["findings"]}
+    assert rows["asset bfm_2009"]["found"] == "missing"
+    assert rows["asset bfm_2009"]["licence"].startswith("Basel Face Model licence")
+
+
+def test_all_there_is_exit_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the sample's weights in the shared store."""
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(cli.app, ["doctor", "--profile", "sample"])
+    assert result.exit_code == 0, result.output
+    assert "all is there" in result.output
+    result = CliRunner().invoke(cli.app, ["doctor", "--profile", "papr"])
+    assert result.exit_code == 2
+    assert "there are: paper, sample" in result.output

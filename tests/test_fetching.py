@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
-from dimitra import asset_sources, assets, fetching
+from dimitra import asset_sources, assets, fetching, hub
 from dimitra.assets import AssetError, MissingAssetError
 from dimitra.shards import sha256_file
 from tests.stores import an_asset, catalogue, files_left, own_store
@@ -226,6 +227,52 @@ def test_a_users_own_path_must_be_pinned_before_it_makes_numbers(tmp_path: Path)
         fetching.fetch(reference)
 
 
+def test_a_disk_that_fills_up_while_a_file_is_added_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue(monkeypatch, by_hand())
+
+    def full(_source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(hub, "copy_file", full)
+    with pytest.raises(AssetError, match="filled up.*nothing was kept"):
+        fetching.add("face", matlab(tmp_path / "01_Face.mat"))
+    assert files_left(assets.store()) == []
+    assert fetching.read_pins() == {}
+
+
+def test_files_out_of_an_archive_that_a_server_sends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = an_asset("pack", "https://example.org/pack.zip!a.onnx,b.onnx", folder=True)
+    catalogue(monkeypatch, pack)
+    content = {"a.onnx": b"a", "b.onnx": b"b", "c.onnx": b"c"}
+
+    def served(url: str, target: Path, _limit: int, _progress: object) -> None:
+        assert url == "https://example.org/pack.zip"
+        make_zip(target, content)
+
+    monkeypatch.setattr(asset_sources, "download_url", served)
+    path = fetching.fetch("pack")
+    assert sorted(file.name for file in path.iterdir()) == ["a.onnx", "b.onnx"]
+    pin = fetching.read_pins()["pack"]
+    assert (pin.source, pin.revision) == ("https://example.org/pack.zip", None)
+
+    # The same pack, downloaded by another tool, is the same asset.
+    by_another = tmp_path / "by-another"
+    by_another.mkdir()
+    (by_another / "a.onnx").write_bytes(b"a")
+    with pytest.raises(AssetError, match="bytes, asset 'pack' has 2"):
+        fetching.add("pack", by_another)
+    (by_another / "x.onnx").write_bytes(b"b")
+    with pytest.raises(AssetError, match=r"lacks b\.onnx of asset 'pack'"):
+        fetching.add("pack", by_another)
+    (by_another / "x.onnx").rename(by_another / "b.onnx")
+    assert fetching.add("pack", by_another) == path
+
+
 def _add(number: int) -> None:
     fetching.pin(os.environ[f"MINE_{number}"])
 
@@ -271,3 +318,22 @@ def test_importing_assets_is_quick() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+def _fetch(_: int) -> str:
+    return str(fetching.fetch("demo"))
+
+
+def test_processes_that_fetch_at_a_time_download_once(
+    one_asset: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(_archive: assets.Archive, folder: Path, _progress: object) -> Path:
+        (tmp_path / f"download-of-{os.getpid()}").touch()
+        time.sleep(0.3)
+        return make_zip(folder / "demo.whl", one_asset)
+
+    monkeypatch.setattr(asset_sources, "pip_download", slowly)
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        paths = set(pool.map(_fetch, range(3), chunksize=1))
+    assert paths == {str(assets.asset_path("demo"))}
+    assert len(list(tmp_path.glob("download-of-*"))) == 1

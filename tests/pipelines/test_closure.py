@@ -2,9 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.closure import ROOT, ClosureError, closure, code_digest, differences, rewrite
-
-DVC = ROOT / "dvc.yaml"
+from pipelines.closure import ClosureError, closure, code_digest
 
 
 @pytest.fixture
@@ -61,25 +59,3 @@ def test_what_cannot_be_followed_is_named(tree: Path) -> None:
     (tree / "dimitra" / "faces" / "track.py").write_text("from . import boxes\n")
     with pytest.raises(ClosureError, match=r"track\.py:1: relative import"):
         closure("pipelines.crop", tree)
-
-
-def test_rewrite_mends_what_the_check_finds_and_touches_nothing_else(tree: Path) -> None:
-    text = (
-        "# a comment\nstages:\n  crop:\n    cmd: python -m pipelines.crop\n    deps:\n"
-        "    - data/manifest\n    - dimitra/unused.py\n    params:\n    - crop\n    outs:\n"
-        "    - data/crops\n"
-    )
-    wrong = differences(text, tree)
-    assert "crop: dimitra/unused.py is in deps, but not imported" in wrong
-    assert "crop: dimitra/seeds.py is missing from deps" in wrong
-    mended = rewrite(text, tree)
-    assert differences(mended, tree) == []
-    assert rewrite(mended, tree) == mended
-    kept = "".join(line for line in mended.splitlines(keepends=True) if "imitra" not in line)
-    assert kept.replace("    - pipelines/__init__.py\n    - pipelines/crop.py\n", "") == (
-        text.replace("    - dimitra/unused.py\n", "")
-    )
-
-
-def test_every_stage_of_dvc_yaml_depends_on_its_closure() -> None:
-    assert differences(DVC.read_text()) == [], "run `python -m pipelines.closure --write`"

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from dimitra.assets import asset_path
+from dimitra.assets import AssetError, asset_path
+from dimitra.fetching import add, pin
 from dimitra.shards import Members, Sidecar, list_shards, list_sidecars, write_shard
 from pipelines.errors import JobError
-from pipelines.jobs import Job, run, units_of
+from pipelines.jobs import Job, keys_of, run, units_of
 from pipelines.params import RayParams, StorageParams
 from pipelines.quarantine import read_quarantine, write_quarantine
 from pipelines.storage import Storage
@@ -247,6 +248,57 @@ def test_nodes_that_share_no_path_give_the_same_bytes(
     monkeypatch.setenv("RAY_ADDRESS", "nothing listens here:1")
     run(job, RayParams(workers=3), storage)
     assert folder_bytes(job.output) == before
+
+
+def test_weights_by_path_and_of_the_hub_reach_nodes_that_share_no_path(
+    apart: Path, driver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIMITRA_ASSETS_DIR", str(driver / "store"))
+    monkeypatch.setenv("DIMITRA_WEIGHTS_FILE", str(driver / "weights.yaml"))
+    (driver / "mine.mat").write_bytes(b"a file")
+    (driver / "folder").mkdir()
+    (driver / "folder" / "a.bin").write_bytes(b"of a folder")
+    hub = "hf:owner/toy@v1"
+    model = driver / "model"
+    model.mkdir()
+    (model / "config.json").write_bytes(b"{}")
+    (model / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    add(hub, model)
+    weights = ["mine.mat", str(driver / "folder"), hub]
+    job = toy(
+        worker="tests.pipelines.toy_worker:make_reader",
+        params={"weights": weights},
+        assets=tuple(weights),
+    )
+    storage = StorageParams(root=f"s3://{BUCKET}/dimitra")
+    with pytest.raises(AssetError, match=r"weights mine\.mat are not pinned"):
+        run(job, RayParams(workers=3), storage)
+    assert not job.output.exists()  # said before any work
+    pin("mine.mat")
+    pin(str(driver / "folder"))
+    before = keys_of(job)
+    for path in apart.glob("*/cache/places.txt"):
+        path.unlink()
+    run(job, RayParams(workers=3), storage)
+    parts = {"0.bin": b"a file", "1.bin": b"of a folder"}
+    parts |= {"2.bin": b"{}", "3.bin": b"\x02\0\0\0\0\0\0\0{}"}
+    expected = written({c.clip_id: parts for c in CLIPS})
+    assert list_sidecars(job.output) == {job.output / s.shard: s for s in expected}
+    places = [
+        place
+        for path in apart.glob("*/cache/places.txt")
+        for place in path.read_text().splitlines()
+    ]
+    assert len(places) == 3 * 12
+    assert all(place.startswith(str(apart)) for place in places)
+    assert [path.read_text() for path in apart.glob("*/cache/opened-*.txt")] == []
+
+    # Other bytes are refused until they are pinned; then the work is other work.
+    (driver / "mine.mat").write_bytes(b"other bytes")
+    with pytest.raises(AssetError, match="holds other bytes"):
+        run(job, RayParams(workers=3), storage)
+    pin("mine.mat", other=True)
+    assert not set(before.values()) & set(keys_of(job).values())
 
 
 def test_a_manifest_is_enough_for_the_next_stage(apart: Path, driver: Path) -> None:

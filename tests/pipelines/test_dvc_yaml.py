@@ -3,13 +3,15 @@
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from pipelines.closure import ROOT, stage_module
-from pipelines.params import Params
+from pipelines.closure import ROOT
+from pipelines.dvc_yaml import differences, rewrite, stage_module
+from pipelines.params import Params, load
 
 STAGES: dict[str, dict[str, Any]] = {
     name: stage.get("do", stage)
@@ -70,6 +72,8 @@ def test_every_asset_that_a_stage_loads_is_declared(name: str) -> None:
         if str(dependency).endswith(".py"):
             text = (ROOT / dependency).read_text()
             loaded.update(re.findall(r"asset_path\(\"(\w+)\"", text))
+            constants = re.findall(r"^[A-Z_0-9]+ = \"(\w+)\"$", text, re.MULTILINE)
+            loaded.update(known & set(constants) if dependency != "pipelines/params.py" else ())
     assert loaded <= declared
 
 
@@ -87,3 +91,59 @@ def test_metrics_code_belongs_to_evaluate_and_report_alone() -> None:
         if any(str(dep).startswith("dimitra/metrics/") for dep in body["deps"])
     }
     assert users <= {"evaluate", "report"}
+
+
+def test_rewrite_mends_what_the_check_finds_and_touches_nothing_else(tmp_path: Path) -> None:
+    files = {
+        "dimitra/__init__.py": "",
+        "dimitra/clips.py": "import dimitra.seeds as seeds\n",
+        "dimitra/seeds.py": "",
+        "dimitra/unused.py": "",
+        "pipelines/__init__.py": "",
+        "pipelines/crop.py": "from dimitra import clips\n",
+    }
+    for name, code in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(code)
+    text = (
+        "# a comment\nstages:\n  crop:\n    cmd: python -m pipelines.crop\n    deps:\n"
+        "    - data/manifest\n    - dimitra/unused.py\n    params:\n    - split\n    outs:\n"
+        "    - data/crops\n"
+    )
+    wrong = differences(text, tmp_path)
+    assert "crop: dimitra/unused.py is in deps, but not imported" in wrong
+    assert "crop: dimitra/seeds.py is missing from deps" in wrong
+    mended = rewrite(text, tmp_path)
+    assert differences(mended, tmp_path) == []
+    assert rewrite(mended, tmp_path) == mended
+    kept = "".join(line for line in mended.splitlines(keepends=True) if "imitra" not in line)
+    assert kept.replace("    - pipelines/__init__.py\n    - pipelines/crop.py\n", "") == (
+        text.replace("    - dimitra/unused.py\n", "")
+    )
+
+
+def test_dvc_yaml_follows_the_code_and_the_parameters() -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    wrong = differences(text, params=load(ROOT / "params.yaml"))
+    assert wrong == [], "run `python -m pipelines.closure --write`"
+
+
+def test_what_does_not_follow_the_parameters_is_found_and_mended() -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    sample, paper = (load(ROOT / "conf" / f"{name}.yaml") for name in ("sample", "paper"))
+    text = rewrite(text, params=sample)
+    wrong = differences(text, params=paper)
+    for line in (
+        "evaluate: metrics/hdtf.json is missing from metrics",
+        "evaluate: metrics/lecture.json is in metrics, but not used",
+        "report: metrics/hdtf.json is missing from deps",
+        "transcribe: dimitra/assets.yaml: assets.whisper_small_en is missing from params",
+        "transcribe: dimitra/assets.yaml: assets.whisper_tiny_en is in params, but not used",
+    ):
+        assert line in wrong
+    mended = rewrite(text, params=paper)
+    assert differences(mended, params=paper) == []
+    assert rewrite(mended, params=sample) == text
+    assert differences(text.replace("    - weights.yaml\n", "", 1), params=sample) == [
+        "crop: weights.yaml is missing from deps"
+    ]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pipelines.closure import ROOT
-from pipelines.params import ParamsError, load, parse
+from pipelines.params import ParamsError, load, parse, weights_of
 
 SAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "sample.yaml").read_text())
 
@@ -115,7 +115,10 @@ def test_a_renderer_goes_with_its_face_model_and_weights(
         ("limits.max_duration_s", 0.5, ["max_duration_s 0.5", "min_duration_s 1.0"]),
         ("datasets.sets", {}, ["datasets.sets", "at least 1"]),
         ("datasets.published", "2026-99-99", ["datasets.published", "2026-99-99"]),
-        ("profile", "paper", ["profile", "paper", "sample"]),
+        ("transcribe.model", "hf:a/b", ["transcribe.model", "hf:owner/model@revision"]),
+        ("transcribe.model", "hf:a/b@main", ["transcribe.model", "is a branch, which moves"]),
+        ("render.weights", "", ["render.weights", "at least 1"]),
+        ("profile", "papr", ["profile", "papr", "sample", "paper"]),
     ],
 )
 def test_values_that_would_fail_later_are_refused_at_the_start(
@@ -132,3 +135,13 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     file.write_text("a: [1,\n")
     with pytest.raises(ParamsError, match="not YAML"):
         load(file)
+
+
+def test_references_to_weights_are_found_by_their_type() -> None:
+    values = changed("transcribe.model", "hf:a/b@v1")
+    values["speech"]["dictionary"] = "/data/words.dict"
+    named = weights_of(parse(values))
+    assert named["transcribe.model"] == "hf:a/b@v1"
+    assert named["speech.dictionary"] == "/data/words.dict"
+    assert named["fit.face_model_weights"] == "anny_head"
+    assert not {"fit.encoder_weights", "render.weights", "speech.mfa"} & set(named)
