@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from dimitra.datasets.choice import lowest, spread
 from dimitra.datasets.split import SplitError
@@ -91,7 +90,7 @@ def _by_identity(paths: Iterable[str], identities: frozenset[str]) -> dict[str, 
     """Clips of the identities: ``<identity>/<video>/<clip>``, the name that is hashed."""
     groups: dict[str, list[str]] = defaultdict(list)
     for path in paths:
-        identity = PurePosixPath(path).parts[-3]
+        identity = path.split("/")[-3]
         if identity in identities:
             groups[identity].append(path)
     return groups
