@@ -46,6 +46,7 @@ class Reason(enum.StrEnum):
     SEVERAL_FACES = "several_faces"
     FIT_RESIDUAL = "fit_residual"
     BAD_TRANSCRIPT = "bad_transcript"
+    BAD_ANNOTATION = "bad_annotation"
     NO_TRANSCRIPT = "no_transcript"
     UNALIGNED = "unaligned"
     DUPLICATE_ID = "duplicate_id"

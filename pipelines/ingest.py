@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dimitra.clips import MANIFEST_SCHEMA, Clip, ClipError, shard_number
-from dimitra.datasets import hdtf, voxceleb2
-from dimitra.datasets.listing import LayoutError, Listing, SourceClip
+from dimitra.clips import MANIFEST_SCHEMA, Clip, ClipError, Reason, shard_number
+from dimitra.datasets.layouts import read_dataset
+from dimitra.datasets.listing import LayoutError, SourceClip
 from dimitra.datasets.original import original_files, sha256_of
-from dimitra.media.container import MediaLimits, inspect
-from dimitra.shards import Members, iterate_shard, json_bytes, list_sidecars, sidecar_path
+from dimitra.media.container import MediaInfo, MediaLimits, inspect
+from dimitra.shards import (
+    Members,
+    iterate_shard,
+    json_bytes,
+    list_sidecars,
+    sidecar_path,
+    write_atomic,
+)
 from pipelines.jobs import Job, Unit, run
 from pipelines.mainguard import guarded
 from pipelines.params import DatasetsParams, Params, load
+from pipelines.progress import console
 from pipelines.quarantine import QuarantineRow, read_quarantine, write_quarantine, write_table
 from pipelines.staging import stamp
 from pipelines.work_cache import WorkCache, digest_of, local_shards
@@ -27,10 +36,8 @@ from pipelines.workers import Worker
 
 OUTPUT = Path("data/manifest")
 _DEADLINE_S = 3600.0
-_LAYOUTS: Mapping[str, Callable[..., Listing]] = {
-    "voxceleb2": voxceleb2.read,
-    "hdtf": hdtf.read,
-}
+_LATE_S = 1.0
+"""Lists give whole seconds: an interval may end this much after its file."""
 
 
 def _files(root: Path, path: str, audio_path: str | None) -> list[Path]:
@@ -42,16 +49,19 @@ def make_worker(params: dict[str, Any]) -> Worker:
     limits = MediaLimits(**params["limits"])
     roots = {name: Path(root) for name, root in params["roots"].items()}
 
+    @functools.lru_cache(maxsize=4)  # the intervals of one video follow each other
+    def examine(files: tuple[Path, ...]) -> tuple[MediaInfo, str]:
+        info = inspect(files[0], limits, audio=len(files) == 1)
+        for sound in files[1:]:
+            inspect(sound, limits, video=False)
+        return info, sha256_of(files)
+
     def work(clip: Clip, parts: Members) -> Members:  # noqa: ARG001 - there are no parts yet
-        root = roots[clip.dataset]
-        separate = clip.audio_path is not None
-        info = inspect(root / clip.path, limits, audio=not separate)
-        if clip.audio_path is not None:
-            inspect(root / clip.audio_path, limits, video=False)
+        info, digest = examine(tuple(original_files(roots[clip.dataset], clip)))
         row = replace(
             clip,
-            sha256=sha256_of(original_files(root, clip)),
-            duration_s=info.duration_s,
+            sha256=digest,
+            duration_s=_length_s(clip, info.duration_s, limits),
             fps=info.fps,
             width=info.width,
             height=info.height,
@@ -59,6 +69,31 @@ def make_worker(params: dict[str, Any]) -> Worker:
         return {"clip.json": json_bytes(asdict(row))}
 
     return work
+
+
+def _length_s(clip: Clip, file_s: float, limits: MediaLimits) -> float:
+    """Seconds of a clip: of its file, or of the interval that is cut out of it.
+
+    Raises:
+        ClipError: TRUNCATED or TOO_SHORT.
+    """
+    if clip.end_s is None and clip.start_s == 0.0:
+        return file_s
+    end_s = file_s if clip.end_s is None else clip.end_s
+    interval = f"{clip.path}: the interval {clip.start_s:g} to {end_s:g} s"
+    if end_s > file_s + _LATE_S:
+        raise ClipError(
+            Reason.TRUNCATED,
+            f"{interval} ends after the file, which has {file_s:.2f} s; copy the whole file",
+        )
+    length_s = min(end_s, file_s) - clip.start_s
+    if length_s < limits.min_duration_s:
+        raise ClipError(
+            Reason.TOO_SHORT,
+            f"{interval} has {length_s:.2f} s in a file of {file_s:.2f} s, limits.min_duration_s "
+            f"is {limits.min_duration_s}",
+        )
+    return length_s
 
 
 def _unprobed(dataset: str, clip: SourceClip, shards: int) -> Clip:
@@ -93,19 +128,36 @@ def _stamp(roots: Mapping[str, Path], clips: Sequence[Clip]) -> str:
     )
 
 
-def list_datasets(
-    datasets: DatasetsParams, shards: int
-) -> tuple[tuple[Unit, ...], tuple[QuarantineRow, ...]]:
-    """Units of files to probe, and rows for files that their layout already refuses.
+@dataclass(frozen=True)
+class Work:
+    """What there is to do.
+
+    Attributes:
+        units: files to probe, by shard.
+        refused: rows for files that their layout, or the list of clips, refuses already.
+        counts: what was counted in each dataset.
+    """
+
+    units: tuple[Unit, ...]
+    refused: tuple[QuarantineRow, ...]
+    counts: dict[str, dict[str, Any]]
+
+
+def list_datasets(datasets: DatasetsParams, shards: int) -> Work:
+    """List the datasets' folders; no file of theirs is opened but lists and annotations.
 
     Raises:
-        LayoutError: a dataset's folder is missing, or has another layout.
+        LayoutError: a dataset's folder is missing, has another layout, or a list is ill formed.
     """
     roots = {name: Path(datasets.root) / entry.path for name, entry in datasets.sets.items()}
     by_shard: dict[int, list[Clip]] = defaultdict(list)
     refused = []
+    counts = {}
     for name, entry in sorted(datasets.sets.items()):
-        listing = _LAYOUTS[entry.layout](roots[name], name, outside_links=entry.outside_links)
+        clip_list = None if entry.clips is None else Path(entry.clips)
+        listing, counts[name] = read_dataset(
+            entry.layout, roots[name], name, clip_list, outside_links=entry.outside_links
+        )
         if not listing.clips and not listing.bad:
             raise LayoutError(
                 f"dataset {name!r}: no clip below {roots[name]}; is the data there (`make data` "
@@ -122,7 +174,26 @@ def list_datasets(
     for number, clips in sorted(by_shard.items()):
         ordered = tuple(sorted(clips, key=lambda clip: clip.clip_id))
         units.append(Unit(f"{number:05d}", ordered, (), _stamp(roots, ordered)))
-    return tuple(units), tuple(refused)
+    return Work(tuple(units), tuple(refused), counts)
+
+
+def _tell(counts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print what lies outside of the datasets, or is promised in vain."""
+    for name, of in counts.items():
+        parts = []
+        if of["list"] is not None:
+            parts.append(
+                f"{of['list']} lists {of['listed']} files, {of['listed_but_absent']} of them are "
+                f"not there; {of['present_but_not_listed']} files in the folder are not listed and "
+                "stay outside"
+            )
+        if of["other_files"]:
+            parts.append(f"{of['other_files']} files are no videos and stay outside")
+        strangers = (of.get("speakers") or {}).get("not_in_table", ())
+        if strangers:
+            parts.append(f"{len(strangers)} identities are not in vox2_meta.csv")
+        if parts:
+            console.print(f"ingest: {name}: {'; '.join(parts)}", soft_wrap=True)
 
 
 def _gather(output: Path, cache: WorkCache) -> list[Clip]:
@@ -152,13 +223,14 @@ def _hash_quarantined(output: Path, units: Sequence[Unit], roots: Mapping[str, P
 
 
 def ingest(params: Params, output: Path = OUTPUT) -> None:
-    """Write ``clips.parquet``, the quarantine table and the balance.
+    """Write ``clips.parquet``, the quarantine table, the balance and ``listing.json``.
 
     Raises:
         LayoutError: a dataset's folder is missing, or has another layout.
         BudgetError: too many files were refused.
     """
-    units, refused = list_datasets(params.datasets, params.shards.count)
+    work = list_datasets(params.datasets, params.shards.count)
+    _tell(work.counts)
     roots = {n: Path(params.datasets.root) / e.path for n, e in params.datasets.sets.items()}
     run(
         Job(
@@ -168,11 +240,11 @@ def ingest(params: Params, output: Path = OUTPUT) -> None:
                 "roots": {name: root.as_posix() for name, root in roots.items()},
                 "limits": params.limits.model_dump(),
             },
-            units=units,
+            units=work.units,
             output=output,
             budget=params.budgets.ingest,
             deadline_s=_DEADLINE_S,
-            refused=refused,
+            refused=work.refused,
             packages=("av",),
             media={name: root.as_posix() for name, root in roots.items()},
         ),
@@ -181,7 +253,8 @@ def ingest(params: Params, output: Path = OUTPUT) -> None:
     )
     clips = _gather(output, WorkCache.of(params.storage.root))
     write_table(output / "clips.parquet", (asdict(clip) for clip in clips), MANIFEST_SCHEMA)
-    _hash_quarantined(output, units, roots)
+    write_atomic(output / "listing.json", json_bytes(work.counts))
+    _hash_quarantined(output, work.units, roots)
 
 
 def main() -> None:

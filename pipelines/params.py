@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
@@ -134,9 +134,19 @@ class DatasetParams(Section):
     """A committed list of the clips that make up the dataset, one path a line, where it is a part
     of what lies in the folder (``splits/voxceleb2/v1/clips.txt``); by default all of them."""
 
+    @field_validator("clips")
+    @classmethod
+    def _below_splits(cls, clips: str | None) -> str | None:
+        path = PurePosixPath(clips or "splits/_")
+        if path.parts[0] != "splits" or len(path.parts) < 2 or ".." in path.parts:
+            raise ValueError("a list of clips lies below splits/, which the stages depend on")
+        return clips
+
 
 class DatasetsParams(Section):
     root: str = "datasets"
+    """Folder of the videos: in the checkout, or anywhere by its absolute path. They are read there
+    and never copied."""
     licence: str = "CC0-1.0"
     """Of the videos; goes into the shards' Croissant metadata."""
     published: datetime.date = datetime.date(2026, 11, 22)

@@ -1,22 +1,23 @@
-"""The layout of HDTF: ``videos/<name>_<index>.mp4``, and lists of what was cut from which video.
+"""The layout of HDTF: clips that are cut already, or the videos as they were downloaded.
 
-``*_annotion_time.txt`` (the data set's own spelling) gives the intervals of every video, one line
-each: ``<name>.mp4 MM:SS-MM:SS ...``. The clips cut from them are numbered in that order. A clip
-that a list promises and that is not there is reported. ``transcripts/<name>_<index>.txt`` holds
-the words, where there are any.
+``videos/<name>_<index>.mp4`` is a clip. ``videos/<name>.mp4`` is a video that the intervals of
+``*_annotion_time.txt`` cut into clips: they are numbered in the order of the list, and nothing is
+written. Names are those of the lists, with or without the part (``RD_Radio1`` or ``Radio1``). A
+clip that a list promises and that is not there is reported. ``transcripts/<name>_<index>.txt``
+holds the words of a clip, where there are any.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from dimitra.clips import ClipError, Reason
+from dimitra.datasets.hdtf_lists import AnnotatedVideo, identity_of, of_file, read_annotations
 from dimitra.datasets.listing import (
     BadFile,
-    LayoutError,
+    Found,
     Listing,
     SourceClip,
     bad_file_id,
@@ -25,74 +26,92 @@ from dimitra.datasets.listing import (
     listing,
     shown,
 )
-from dimitra.media.source import open_regular
+from dimitra.datasets.transcripts import read_transcript
 
 _CLIP = re.compile(r"^(?P<name>.+)_(?P<index>\d+)\.mp4$", re.IGNORECASE)
-_POLITICIAN = re.compile(r"^((?:[A-Z]+_)?(?:WDA|WRA)_.*?\D)\d+$")
-_LIST = "_annotion_time.txt"
-_MAX_TRANSCRIPT_BYTES = 1_000_000
+_UNCUT = frozenset((".mp4", ".mkv", ".webm"))
 
 
-def identity_of(name: str) -> str:
-    """Who speaks in a video: its name.
+@dataclass
+class _Folder:
+    """What was found so far; ``cut`` has the key and index of every clip that is there."""
 
-    The WDA and WRA parts number several videos of one politician (``WRA_JohnDoe0``); there the
-    number is dropped. In RD (``RD_Radio10``) every number is another person.
-    """
-    match = _POLITICIAN.match(name)
-    return match.group(1) if match else name
+    root: Path
+    dataset: str
+    videos: dict[str, AnnotatedVideo]
+    clips: list[SourceClip] = field(default_factory=list)
+    bad: list[BadFile] = field(default_factory=list)
+    cut: dict[tuple[str, int], str] = field(default_factory=dict)
 
+    def refuse(self, path: PurePosixPath, reason: Reason, message: str, name: str = "") -> None:
+        identifier = bad_file_id(self.dataset, PurePosixPath(name) if name else path)
+        self.bad.append(BadFile(identifier, f"videos/{path}", reason, message))
 
-def _promised(root: Path) -> Iterator[tuple[str, str, int]]:
-    """(list, video, index) of every interval that the lists of the dataset name.
+    def key(self, name: str) -> str:
+        video = of_file(name, self.videos)
+        return name if video is None else video.key
 
-    Raises:
-        LayoutError: a list is no text, or a line is not of the form
-            ``<name>.mp4 MM:SS-MM:SS ...``.
-    """
-    for path in sorted(root.glob(f"*{_LIST}")):
+    def add(
+        self, path: PurePosixPath, name: str, index: str, span: tuple[int, int] | None = None
+    ) -> None:
+        """A clip: a file, or an interval of one."""
+        clip = PurePosixPath(f"{name}_{index}.mp4")
+        transcript = f"transcripts/{clip.with_suffix('.txt')}"
         try:
-            with open_regular(path, path.name) as file:
-                lines = file.read().decode("utf-8").splitlines()
+            words = read_transcript(self.root / transcript, transcript)
         except ClipError as error:
-            raise LayoutError(f"{path}: {error.message}") from None
-        except UnicodeDecodeError as error:
-            raise LayoutError(f"{path} is not UTF-8: {error}") from None
-        for number, line in enumerate(lines, start=1):
-            words = line.split()
-            if not words:
-                continue
-            if len(words) == 1 or not all(":" in word and "-" in word for word in words[1:]):
-                raise LayoutError(
-                    f"{path}:{number}: {line!r} is not of the form <name>.mp4 MM:SS-MM:SS ..."
-                )
-            name = words[0].removesuffix(".mp4")
-            yield from ((path.name, name, index) for index in range(len(words) - 1))
-
-
-def _transcript(root: Path, path: PurePosixPath) -> str | None:
-    """Words of a clip; None where there are none.
-
-    Raises:
-        ClipError: BAD_TRANSCRIPT.
-    """
-    file = root / "transcripts" / path.with_suffix(".txt")
-    if not os.path.lexists(file):
-        return None
-    name = f"transcripts/{file.name}"
-    try:
-        with open_regular(file, name) as opened:
-            data = opened.read(_MAX_TRANSCRIPT_BYTES + 1)
-        text = data.decode("utf-8")
-    except ClipError as error:
-        raise ClipError(Reason.BAD_TRANSCRIPT, error.message) from None
-    except UnicodeDecodeError as error:
-        raise ClipError(Reason.BAD_TRANSCRIPT, f"{name} is not UTF-8: {error.reason}") from None
-    if len(data) > _MAX_TRANSCRIPT_BYTES:
-        raise ClipError(
-            Reason.BAD_TRANSCRIPT, f"{name} has more than {_MAX_TRANSCRIPT_BYTES} bytes"
+            self.refuse(path, error.reason, error.message, str(clip))
+            return
+        self.clips.append(
+            SourceClip(
+                clip_id=clip_id_of(self.dataset, clip),
+                identity=identity_of(self.key(name)),
+                source_video=name,
+                path=f"videos/{path}",
+                transcript=words,
+                start_s=0.0 if span is None else float(span[0]),
+                end_s=None if span is None else float(span[1]),
+            )
         )
-    return " ".join(text.split()) or None
+
+
+def _take_cut(folder: _Folder, found: Found, match: re.Match[str] | None) -> None:
+    """One entry that is no uncut video of the lists."""
+    path = found.path
+    formed = match is not None and len(path.parts) == 1
+    if found.folder and not formed:
+        return
+    if match is not None and formed:
+        folder.cut[folder.key(match["name"]), int(match["index"])] = f"videos/{path}"
+    if found.reason is not None:
+        folder.refuse(path, found.reason, found.message)
+    elif match is None or not formed:
+        folder.refuse(
+            path,
+            Reason.WRONG_EXTENSION,
+            f"videos/{shown(path)} is not of the form videos/<name>_<index>.mp4, and no "
+            "*_annotion_time.txt names it as a video to cut",
+        )
+    else:
+        folder.add(path, match["name"], match["index"])
+
+
+def _take_uncut(folder: _Folder, found: Found, video: AnnotatedVideo) -> None:
+    """One video as it was downloaded: its intervals are clips."""
+    if found.reason is not None:
+        folder.refuse(found.path, found.reason, found.message)
+    for index, span in enumerate(video.intervals):
+        already = folder.cut.setdefault((video.key, index), f"videos/{found.path}")
+        if already != f"videos/{found.path}":
+            folder.refuse(
+                found.path,
+                Reason.DUPLICATE_ID,
+                f"{span[0]} to {span[1]} s of videos/{shown(found.path)} is there as "
+                f"{shown(already)} too; remove one of them",
+                f"{found.path.stem}_{index}.cut.mp4",
+            )
+        elif found.reason is None:
+            folder.add(found.path, found.path.stem, str(index), span)
 
 
 def read(root: Path, dataset: str, *, outside_links: bool = False) -> Listing:
@@ -106,42 +125,23 @@ def read(root: Path, dataset: str, *, outside_links: bool = False) -> Listing:
     Raises:
         LayoutError: there is no ``videos/`` below ``root``, or a list is ill formed.
     """
-    clips: list[SourceClip] = []
-    bad: list[BadFile] = []
-    listed: set[tuple[str, int]] = set()
+    folder = _Folder(root, dataset, read_annotations(root))
+    uncut: list[tuple[Found, AnnotatedVideo]] = []
     for found in found_below(root, "videos", outside_links=outside_links):
-        path, match = found.path, _CLIP.match(found.path.name)
-        formed = match is not None and len(path.parts) == 1
-        if found.folder and not formed:
-            continue
-        if match is not None and formed:
-            listed.add((match["name"], int(match["index"])))
-        reason, message, transcript = found.reason, found.message, None
-        if reason is None and not formed:
-            reason = Reason.WRONG_EXTENSION
-            message = f"videos/{shown(path)} is not of the form videos/<name>_<index>.mp4"
-        if reason is None:
-            try:
-                transcript = _transcript(root, path)
-            except ClipError as error:
-                reason, message = error.reason, error.message
-        if match is not None and reason is None:
-            clips.append(
-                SourceClip(
-                    clip_id=clip_id_of(dataset, path),
-                    identity=identity_of(match["name"]),
-                    source_video=match["name"],
-                    path=f"videos/{path}",
-                    transcript=transcript,
-                )
-            )
-        elif reason is not None:
-            bad.append(BadFile(bad_file_id(dataset, path), f"videos/{path}", reason, message))
-    for source, video, index in _promised(root):
-        prefixed = f"{source.removesuffix(_LIST)}_{video}"
-        if not {(video, index), (prefixed, index)} & listed:
-            missing = PurePosixPath(f"{video}_{index}.mp4")
-            message = f"{source} promises videos/{missing}, which is not there"
-            name = bad_file_id(dataset, missing)
-            bad.append(BadFile(name, f"videos/{missing}", Reason.MISSING_FILE, message))
-    return listing(dataset, clips, bad)
+        path = found.path
+        video = of_file(path.stem, folder.videos)
+        if video is not None and len(path.parts) == 1 and path.suffix.lower() in _UNCUT:
+            uncut.append((found, video))
+        else:
+            _take_cut(folder, found, _CLIP.match(path.name))
+    for found, video in uncut:
+        _take_uncut(folder, found, video)
+    for video in folder.videos.values():
+        for index in range(len(video.intervals)):
+            if (video.key, index) not in folder.cut:
+                missing = PurePosixPath(f"{video.name}_{index}.mp4")
+                message = f"{video.source} promises videos/{missing}, which is not there"
+                name = bad_file_id(dataset, missing)
+                row = BadFile(name, f"videos/{missing}", Reason.MISSING_FILE, message, False)
+                folder.bad.append(row)
+    return listing(dataset, folder.clips, folder.bad)

@@ -49,20 +49,36 @@ class SourceClip:
 
 @dataclass(frozen=True)
 class BadFile:
-    """A file, or a promised file, that cannot be a clip."""
+    """A file, or a promised file, that cannot be a clip.
+
+    Attributes:
+        clip_id: see ``bad_file_id``.
+        path: relative to the dataset's folder.
+        reason: the code of its row.
+        message: for a person.
+        present: there is something of that name; False where it is only promised.
+    """
 
     clip_id: str
     path: str
     reason: Reason
     message: str
+    present: bool = True
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Everything that a dataset's folder holds; both parts sorted by clip id."""
+    """Everything that a dataset's folder holds.
+
+    Attributes:
+        clips: sorted by clip id.
+        bad: files that cannot be clips, sorted by clip id.
+        others: number of files that the layout does not take for clips at all (notes, pictures).
+    """
 
     clips: tuple[SourceClip, ...]
     bad: tuple[BadFile, ...]
+    others: int = 0
 
 
 def clip_id_of(dataset: str, path: PurePosixPath) -> str:
@@ -121,7 +137,7 @@ def found_below(root: Path, name: str, *, outside_links: bool = False) -> list[F
 
     Args:
         root: the dataset's folder.
-        name: folder in it.
+        name: folder in it; ``.`` for itself.
         outside_links: accept links to files outside of ``root``.
 
     Raises:
@@ -136,12 +152,17 @@ def found_below(root: Path, name: str, *, outside_links: bool = False) -> list[F
     return sorted(found, key=lambda entry: entry.path)
 
 
+def place(name: str, path: PurePosixPath) -> str:
+    """Path of an entry relative to the dataset's folder, from that below ``name``."""
+    return str(PurePosixPath(name) / path)
+
+
 def _walk(folder: Path, below: PurePosixPath, name: str, home: Path | None) -> Iterator[Found]:
     try:
         with os.scandir(folder) as listed:
             entries = sorted(listed, key=lambda entry: entry.name)
     except PermissionError:
-        message = f"{name}/{shown(below)} is a folder that may not be listed by this user"
+        message = f"{shown(place(name, below))} is a folder that may not be listed by this user"
         yield Found(below, reason=Reason.UNREADABLE, message=message)
         return
     for entry in entries:
@@ -150,20 +171,21 @@ def _walk(folder: Path, below: PurePosixPath, name: str, home: Path | None) -> I
         path = below / entry.name
         if entry.is_dir(follow_symlinks=False):
             if len(path.parts) > _MAX_DEPTH:
-                message = f"{name}/{shown(path)} lies more than {_MAX_DEPTH} folders deep"
+                message = f"{shown(place(name, path))} lies more than {_MAX_DEPTH} folders deep"
                 yield Found(path, reason=Reason.NOT_A_FILE, message=message)
                 continue
             yield from _walk(folder / entry.name, path, name, home)
             if path.suffix.lower() not in _CLIP_SUFFIXES:
                 continue
-            yield Found(path, True, Reason.NOT_A_FILE, f"{name}/{shown(path)} is a folder")
+            message = f"{shown(place(name, path))} is a folder"
+            yield Found(path, True, Reason.NOT_A_FILE, message)
             continue
         yield _judge(entry, path, name, home)
 
 
 def _judge(entry: os.DirEntry[str], path: PurePosixPath, name: str, home: Path | None) -> Found:
     """Whether an entry that is no folder can be a clip."""
-    text = f"{name}/{shown(path)}"
+    text = shown(place(name, path))
     if shown(path) != str(path) and not _is_utf8(path):
         return Found(path, False, Reason.BAD_NAME, f"the name {text} is not UTF-8; rename it")
     if entry.is_symlink():
@@ -200,7 +222,9 @@ def _judge_target(link: Path, text: str, home: Path | None) -> tuple[Reason | No
     return None, ""
 
 
-def listing(dataset: str, clips: Iterable[SourceClip], bad: Sequence[BadFile]) -> Listing:
+def listing(
+    dataset: str, clips: Iterable[SourceClip], bad: Sequence[BadFile], others: int = 0
+) -> Listing:
     """Sort a dataset's clips, and set those aside whose id another one already has."""
     kept: dict[str, SourceClip] = {}
     refused = list(bad)
@@ -216,4 +240,5 @@ def listing(dataset: str, clips: Iterable[SourceClip], bad: Sequence[BadFile]) -
                     "rename one",
                 )
             )
-    return Listing(tuple(kept.values()), tuple(sorted(refused, key=lambda file: file.clip_id)))
+    ordered = tuple(sorted(refused, key=lambda file: file.clip_id))
+    return Listing(tuple(kept.values()), ordered, others)

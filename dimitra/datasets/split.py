@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from dimitra.clips import Clip
 
 Side = Literal["train", "test"]
 SIDES: tuple[Side, Side] = ("train", "test")
+_COMMENT = re.compile(r"(?:^|\s)#.*")
 
 SPLIT_SCHEMA = pa.schema(
     [
@@ -52,12 +54,16 @@ class SplitLists:
 
 
 def _read_list(path: Path) -> frozenset[str]:
-    """Identities of a list: one a line; empty lines and ``#`` comments are skipped."""
+    """Identities of a list: one a line; empty lines are skipped, and comments: ``#`` at the
+    beginning of a line or after a blank."""
     if not path.is_file():
-        raise SplitError(f"{path} does not exist; a split has a train.txt and a test.txt")
-    lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines()]
+        raise SplitError(
+            f"{path} does not exist; a split has a train.txt and a test.txt. `dimitra split` makes "
+            "them (docs/datasets.md)"
+        )
+    lines = [_COMMENT.sub("", line).strip() for line in path.read_text("utf-8").splitlines()]
     names = [line for line in lines if line]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise SplitError(f"{path} names {', '.join(twice)} more than once")
     return frozenset(names)

@@ -90,6 +90,13 @@ def _sound_apart(path: Path, make: Callable[[Path], object]) -> None:
     make(sound)
 
 
+def _box_outside(path: Path) -> None:
+    path.write_bytes(good())
+    boxes = path.parents[3] / "txt" / path.parent.parent.name / "v" / "00001.txt"
+    boxes.parent.mkdir(parents=True)
+    boxes.write_text("Identity : \tid1\n\nFRAME \tX \tY \tW \tH \n000001 \t1.2 \t0.1 \t0.3 \t0.4\n")
+
+
 def _flipped() -> bytes:
     """Bits of the picture turned in the middle of a file."""
     data = bytearray(film(portrait(40), sound=hum(1.6), options={"x264-params": "threads=1"}))
@@ -183,6 +190,7 @@ KINDS = (
         Reason.WRONG_EXTENSION,
         True,
     ),
+    Kind("box_outside", _box_outside, LISTING, Reason.BAD_ANNOTATION, True),
     Kind("sound_pipe", lambda p: _sound_apart(p, os.mkfifo), LISTING, Reason.NOT_A_FILE, True),
     Kind(
         "sound_text",

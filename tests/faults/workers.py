@@ -51,7 +51,8 @@ class Line:
         params = params_of(datasets)
         roots = {"vox": (datasets / "vox").as_posix()}
         shared = {"limits": params.limits.model_dump(), "roots": roots}
-        self.units, self.refused = ingestion.list_datasets(params.datasets, params.shards.count)
+        work = ingestion.list_datasets(params.datasets, params.shards.count)
+        self.units, self.refused = work.units, work.refused
         self.ingest = OneByOne(ingestion.make_worker(shared))
         self.crop = OneByOne(
             crop.make_worker(shared | {"crop": params.crop.model_dump(exclude={"deadline_s"})})

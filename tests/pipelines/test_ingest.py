@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,15 @@ import numpy as np
 import pytest
 import yaml
 
+from dimitra.clips import ClipError, Reason
 from dimitra.media.video import encode_mp4
 from pipelines.closure import ROOT
 from pipelines.errors import BudgetError
-from pipelines.ingest import ingest
+from pipelines.ingest import ingest, make_worker
 from pipelines.jobs import read_manifest
-from pipelines.params import Params, parse
+from pipelines.params import Params, ParamsError, parse
 from pipelines.quarantine import read_quarantine
+from tests.pipelines.test_jobs import clip
 
 
 def video(seconds: float = 1.2, sound: bool = True) -> bytes:
@@ -90,8 +93,18 @@ def test_good_clips_fill_the_manifest_and_bad_ones_the_quarantine(
     assert sorted(path.name for path in output.iterdir()) == [
         "balance.json",
         "clips.parquet",
+        "listing.json",
         "quarantine.parquet",
     ]
+    counts = json.loads((output / "listing.json").read_text())
+    assert counts["talks"] == {
+        "layout": "hdtf",
+        "list": None,
+        "clips": 1,
+        "refused": 0,
+        "other_files": 0,
+    }
+    assert (counts["vox"]["clips"], counts["vox"]["speakers"]) == (7, None)
 
     # Again, from the work cache: the same bytes; and a file that is added costs its shard alone.
     before = {path.name: path.read_bytes() for path in output.iterdir()}
@@ -103,3 +116,108 @@ def test_good_clips_fill_the_manifest_and_bad_ones_the_quarantine(
 def test_too_many_bad_files_fail_the_stage(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match=r"62.5% of the clips, but budgets.ingest allows 5.0%"):
         ingest(params(corpus, 0.05), tmp_path / "manifest")
+
+
+def test_every_layout_and_a_list_of_clips(
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Four datasets in one folder: what is listed, absent, outside or cut adds up."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for workers: not the folder they start in
+    box = {"top": 0.1, "bottom": 0.9, "left": 0.2, "right": 0.8}
+    span = {"start_sec": 1.0, "end_sec": 3.0}
+    info = {
+        f"abc_{number}": {"ytb_id": "abc", "duration": span, "bbox": box} for number in range(2)
+    }
+    boxes = "Identity : \tid1\n\nFRAME \tX \tY \tW \tH \n1 \t1.4 \t0.1 \t0.3 \t0.4\n"
+    long = video(6.0)
+    files: dict[str, bytes] = {
+        "vox/txt/id1/va/00002.txt": boxes.encode(),
+        "talks/videos/Ben.mp4": long,
+        "talks/LEC_annotion_time.txt": b"Ann.mp4 00:00-00:01\nBen.mp4 00:01-00:03 00:04-00:09\n",
+        "celeb/celebvhq_info.json": json.dumps({"clips": info}).encode(),
+        "celeb/35666/abc_0.mp4": video(1.3),
+        "mine/anna/day/one.mp4": video(1.4),
+        "mine/anna/day/one.txt": b"Good day.",
+        "mine/two.mp4": video(1.5),
+        "mine/picture.jpg": b"",
+    }
+    for name, data in files.items():
+        (corpus / name).parent.mkdir(parents=True, exist_ok=True)
+        (corpus / name).write_bytes(data)
+    (tmp_path / "splits").mkdir()
+    listed = ("mp4/id1/va/00001.mp4", "mp4/id1/va/00002.mp4", "mp4/id7/vz/00009.mp4")
+    (tmp_path / "splits" / "clips.txt").write_text("\n".join(listed))
+    values = params(corpus, 1.0).model_dump()
+    values["datasets"]["sets"]["vox"]["clips"] = "splits/clips.txt"
+    for layout, name in (("celebvhq", "celeb"), ("folder", "mine")):
+        values["datasets"]["sets"][name] = {"layout": layout, "path": name, "split": f"{name}/v1"}
+    output = tmp_path / "manifest"
+    ingest(parse(values), output)
+    clips = {clip.clip_id: clip for clip in read_manifest(output / "clips.parquet")}
+    assert sorted(clips) == [
+        *("celeb-abc_0", "mine-anna-day-one", "mine-two", "talks-ann_0", "talks-ben_0"),
+        "vox-id1-va-00001",
+    ]
+    cut = clips["talks-ben_0"]
+    assert (cut.start_s, cut.end_s, cut.path) == (1.0, 3.0, "videos/Ben.mp4")
+    assert cut.duration_s == pytest.approx(2.0)
+    assert cut.sha256 == hashlib.sha256(long).hexdigest()
+    assert clips["mine-anna-day-one"].transcript == "Good day."
+    rows = {row.clip_id: (row.reason, row.message) for row in read_quarantine(output)}
+    reasons = sorted(reason for reason, _ in rows.values())
+    assert reasons == ["bad_annotation", "missing_file", "missing_file", "truncated"]
+    assert "4 to 9 s ends after the file, which has 6.0" in rows["talks-ben_1"][1]
+    messages = " ".join(message for _, message in rows.values())
+    assert "txt/id1/va/00002.txt:4: the face box X=1.4" in messages
+    assert "splits/clips.txt names mp4/id7/vz/00009.mp4, which is not there" in messages
+    assert "celebvhq_info.json names abc_1.mp4, which is not there" in messages
+    balance = json.loads((output / "balance.json").read_text())
+    assert (balance["clips_in"], balance["clips_out"], balance["quarantined"]) == (10, 6, 4)
+    counts = json.loads((output / "listing.json").read_text())
+    vox = counts["vox"]
+    assert [vox[key] for key in ("listed", "listed_but_absent", "present_but_not_listed")] == [
+        *(3, 1, 5)
+    ]
+    assert vox["face_boxes"] == 1
+    assert counts["mine"]["other_files"] == counts["celeb"]["other_files"] == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "splits/clips.txt lists 3 files, 1 of them are not there; 5 files in the folder" in said
+
+
+def test_an_interval_too_short_or_after_the_end_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "videos" / "a.mp4"
+    path.parent.mkdir()
+    path.write_bytes(video(3.0))
+    work = make_worker(
+        {
+            "limits": params(tmp_path, 1.0).limits.model_dump(),
+            "roots": {"toy": tmp_path.as_posix()},
+        }
+    )
+    whole = replace(clip(0, 0), path="videos/a.mp4", audio_path=None)
+
+    def length_s(start_s: float, end_s: float | None) -> float:
+        row = work(replace(whole, start_s=start_s, end_s=end_s), {})["clip.json"]
+        return float(json.loads(row)["duration_s"])
+
+    assert length_s(0.0, None) == pytest.approx(3.0, abs=0.1)
+    assert length_s(1.5, None) == pytest.approx(1.5, abs=0.1)
+    assert length_s(1.0, 4.0) == pytest.approx(2.0, abs=0.1)  # a list of whole seconds
+    with pytest.raises(ClipError, match=r"0 to 4\.5 s ends after the file, which has 3\.") as info:
+        length_s(0.0, 4.5)
+    assert info.value.reason is Reason.TRUNCATED
+    with pytest.raises(ClipError, match=r"1 to 1\.5 s has 0\.50 s") as info:
+        length_s(1.0, 1.5)
+    assert info.value.reason is Reason.TOO_SHORT
+
+
+@pytest.mark.parametrize("clips", ["/data/clips.txt", "clips.txt", "splits/../clips.txt", "splits"])
+def test_a_list_outside_of_splits_is_refused(tmp_path: Path, clips: str) -> None:
+    values = params(tmp_path, 1.0).model_dump()
+    values["datasets"]["sets"]["vox"]["clips"] = clips
+    with pytest.raises(ParamsError, match="a list of clips lies below splits/"):
+        parse(values)
