@@ -66,6 +66,7 @@ def test_the_stage_merges_by_split_and_dataset() -> None:
         "source_video": "v001",
         "split": "train",
         "frames": FRAMES,
+        "face_model": "open_head",
     }
     index = pq.read_table(shard.OUTPUT / "index.parquet").to_pylist()
     assert sorted(row["clip_id"] for row in index) == sorted(SPLIT)
@@ -94,7 +95,7 @@ def test_one_pass_moments_equal_numpy_far_from_zero() -> None:
 
 def test_unequal_lengths_and_bad_numbers_go_to_quarantine() -> None:
     write_inputs()
-    worker = shard.make_worker({"split": shard.SPLIT.as_posix()})
+    worker = shard.make_worker({"split": shard.SPLIT.as_posix(), "face_model": "open_head"})
     short = toy_parts(toy_clip("aaa-001", FRAMES - 1, 0))
     mixed = toy_parts(toy_clip("aaa-001", FRAMES, 0)) | {"motion.npz": short["motion.npz"]}
     with pytest.raises(ClipError, match="39 frames of motion but 40 of phonemes") as caught:
