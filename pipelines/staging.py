@@ -11,6 +11,7 @@ from pathlib import Path
 from dimitra.assets import asset_path
 from dimitra.clips import Clip
 from dimitra.shards import read_sidecar, sha256_file
+from dimitra.weights import weights_file
 from pipelines.closure import ROOT, closure
 from pipelines.errors import JobError
 from pipelines.storage import Storage
@@ -147,9 +148,15 @@ class Staging:
 
 
 def copy_code(modules: Sequence[str], folder: Path) -> None:
-    """Copy the import closures of modules into a folder, for Ray's runtime environment."""
+    """Copy the import closures of modules into a folder, for Ray's runtime environment.
+
+    The pins of the weights go with it: they tell a node which bytes a reference stands for.
+    """
     files = {path for module in (*_ALWAYS, *modules) for path in closure(module)}
     for path in sorted({*files, Path(_CATALOGUE)}):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / path, target)
+    pins = weights_file()
+    if pins.is_file():
+        shutil.copy2(pins, folder / "weights.yaml")

@@ -1,9 +1,6 @@
-"""Assets: safe extraction, checked hashes, nothing half-written."""
+"""References to weights: names, models of the hub, paths."""
 
 import hashlib
-import io
-import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,129 +8,16 @@ import yaml
 from typer.testing import CliRunner
 
 from dimitra import assets, cli
+from dimitra.assets import AssetError, HubModel
+from dimitra.weights import Pin, write_pin
+from tests.stores import own_store
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def make_zip(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
-
-
-def test_extract_takes_one_file_or_one_folder(tmp_path: Path) -> None:
-    archive = make_zip(
-        tmp_path / "a.zip", {"p/m/a.bin": b"abc", "p/m/s/b.bin": b"de", "p/x": b"no"}
-    )
-    assets.extract(archive, "p/m/a.bin", tmp_path / "file", 3)
-    assert (tmp_path / "file").read_bytes() == b"abc"
-    assets.extract(archive, "p/m/", tmp_path / "folder", 5)
-    names = sorted(
-        p.relative_to(tmp_path / "folder").as_posix() for p in tmp_path.glob("folder/**/*.bin")
-    )
-    assert names == ["a.bin", "s/b.bin"]
-
-
-def test_extract_refuses_a_name_that_leaves_its_folder(tmp_path: Path) -> None:
-    archive = make_zip(tmp_path / "a.zip", {"m/../../evil": b"abc"})
-    with pytest.raises(assets.AssetError, match="leaves its folder"):
-        assets.extract(archive, "m/", tmp_path / "folder", 100)
-    assert not (tmp_path / "evil").exists()
-
-
-def test_extract_refuses_a_bomb_and_an_absent_member(tmp_path: Path) -> None:
-    archive = make_zip(tmp_path / "a.zip", {"m/a": b"0" * 1000})
-    with pytest.raises(assets.AssetError, match="more than the 999 bytes"):
-        assets.extract(archive, "m/a", tmp_path / "out", 999)
-    with pytest.raises(assets.AssetError, match="holds no m/b"):
-        assets.extract(archive, "m/b", tmp_path / "out2", 999)
-
-
-def test_extract_passes_links_over(tmp_path: Path) -> None:
-    path = tmp_path / "a.tar"
-    with tarfile.open(path, "w") as archive:
-        link = tarfile.TarInfo("m/link")
-        link.type = tarfile.SYMTYPE
-        link.linkname = "/etc/passwd"
-        archive.addfile(link)
-        plain = tarfile.TarInfo("m/plain")
-        plain.size = 2
-        archive.addfile(plain, io.BytesIO(b"ok"))
-    assets.extract(path, "m/", tmp_path / "out", 10)
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["plain"]
-
-
-@pytest.fixture
-def one_asset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """A catalogue of one asset whose download is served from a local archive."""
-    content = {"m/weights.bin": b"weights"}
-    archive = make_zip(tmp_path / "demo.whl", content)
-    asset = assets.Asset(
-        name="demo",
-        purpose="a test",
-        sha256=hashlib.sha256(b"weights").hexdigest(),
-        size_bytes=7,
-        licence="CC0-1.0",
-        commercial=True,
-        home="",
-        note="",
-        sources=("pypi:demo==1!m/weights.bin",),
-        folder=False,
-        profiles=("sample",),
-    )
-    record = assets.Archive("demo==1", assets.sha256_file(archive), archive.stat().st_size)
-    monkeypatch.setattr(assets, "_catalogue", lambda: ({"demo": asset}, {"demo==1": record}))
-    monkeypatch.setenv("DIMITRA_ASSETS_DIR", str(tmp_path / "store"))
-
-    def local(_archive: assets.Archive, folder: Path, _progress: object) -> Path:
-        copy = folder / "demo.whl"
-        make_zip(copy, content)
-        return copy
-
-    monkeypatch.setattr(assets, "_pip_download", local)
-    return content
-
-
-def test_fetch_checks_and_keeps(one_asset: dict[str, bytes]) -> None:
-    with pytest.raises(assets.MissingAssetError, match="dimitra assets fetch demo"):
-        assets.asset_path("demo")
-    path = assets.fetch("demo")
-    assert path.read_bytes() == b"weights"
-    assert assets.asset_path("demo") == path
-    assert assets.verify("demo") == "ok"
-    path.write_bytes(b"weightz")
-    assert assets.verify("demo") == "wrong"
-    assert assets.fetch("demo").read_bytes() == b"weights"
-
-
-def test_wrong_bytes_are_not_kept(one_asset: dict[str, bytes]) -> None:
-    one_asset["m/weights.bin"] = b"WEIGHTS"
-    with pytest.raises(assets.AssetError, match="expected .*nothing was kept"):
-        assets.fetch("demo")
-    left = [p for p in assets.store().rglob("*") if p.is_file() and p.name != ".lock"]
-    assert left == []
-
-
-def test_a_full_disk_is_told(one_asset: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> Path:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(assets, "_pip_download", full)
-    with pytest.raises(assets.AssetError, match="filled up"):
-        assets.fetch("demo")
-    assert [p for p in assets.store().rglob("*") if p.is_file() and p.name != ".lock"] == []
-
-
-def test_no_network_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real pip against an index that does not answer."""
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "0")
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
-    monkeypatch.setenv("DIMITRA_ASSETS_DIR", str(tmp_path))
-    with pytest.raises(assets.AssetError, match="package index reachable"):
-        assets.fetch("mediapipe_landmarker")
-    assert [p for p in tmp_path.rglob("*") if p.is_file() and p.name != ".lock"] == []
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_store(tmp_path, monkeypatch)
 
 
 def test_catalogue_is_complete() -> None:
@@ -141,11 +25,17 @@ def test_catalogue_is_complete() -> None:
         assert asset.licence
         assert asset.purpose
         assert asset.sha256 is None or len(asset.sha256) == 64
+        assert asset.file_name
         for source in asset.sources:
-            assert source.startswith(("pypi:", "https://", "manual:"))
+            assert source.startswith(("pypi:", "hf:", "https://", "manual:"))
+            if source.startswith("hf:"):
+                assets.hub_model(source, moving=True)
     content = yaml.safe_load((Path(assets.__file__).with_name("assets.yaml")).read_text())
     pinned = {
-        s.removeprefix("pypi:").partition("!")[0] for a in assets.list_assets() for s in a.sources
+        s.removeprefix("pypi:").partition("!")[0]
+        for a in assets.list_assets()
+        for s in a.sources
+        if s.startswith("pypi:")
     }
     assert set(content["archives"]) == pinned
 
@@ -154,3 +44,78 @@ def test_command_names_an_unknown_asset() -> None:
     result = CliRunner().invoke(cli.app, ["assets", "fetch", "nonsense"])
     assert result.exit_code == 2
     assert "nonsense" in result.output
+
+
+def test_a_reference_to_the_hub_needs_a_revision_that_stays() -> None:
+    assert assets.hub_model(f"hf:a-b/c.d_e@{COMMIT}") == HubModel("a-b/c.d_e", COMMIT)
+    assert assets.hub_model("hf:a/b@v1.0!x/y.pt") == HubModel("a/b", "v1.0", "x/y.pt")
+    for wrong in ("hf:a/b", "hf:b@v1", "hf:a/b@", "hf:a/b/c@v1", "hf:../b@v1", "hf:a/b@v1!../x"):
+        with pytest.raises(AssetError, match="hf:owner/model@revision"):
+            assets.get_asset(wrong)
+    with pytest.raises(AssetError, match="'main' is a branch, which moves"):
+        assets.get_asset("hf:a/b@main")
+    assert assets.hub_model("hf:a/b@main", moving=True).revision == "main"
+
+
+def test_what_a_name_could_mean_is_told() -> None:
+    with pytest.raises(AssetError, match="no asset is called 'nonsense', and no file.*dlib_68"):
+        assets.get_asset("nonsense")
+
+
+def test_a_path_is_used_where_it_is_and_has_a_place_for_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = tmp_path / "weights.mat"
+    weights.write_bytes(b"abc")
+    sha256 = hashlib.sha256(b"abc").hexdigest()
+    for reference in ("weights.mat", "./weights.mat", str(weights)):
+        assert assets.asset_path(reference).resolve() == weights
+        assert assets.asset_sha256(reference) == sha256
+        write_pin(reference, Pin(sha256, 3, "weights.mat"))
+        where = assets.place(reference)
+        assert where == assets.store() / "path" / sha256[:16] / "weights.mat"
+    # As on a node: the path is not there, or is another file; the pinned bytes are.
+    where.parent.mkdir(parents=True)
+    where.write_bytes(b"abc")
+    weights.write_bytes(b"xyz")
+    assert assets.asset_path("weights.mat") == where
+    weights.unlink()
+    for reference in ("weights.mat", "./weights.mat", str(weights)):
+        assert assets.asset_path(reference) == where
+        assert assets.verify(reference) == "ok"
+
+
+def test_all_that_is_missing_is_listed_at_once() -> None:
+    with pytest.raises(assets.MissingAssetError) as info:
+        assets.require(["dlib_68", "anny_head", f"hf:a/b@{COMMIT}"])
+    lines = str(info.value).splitlines()
+    assert len(lines) == 3
+    for line, name in zip(lines, ("dlib_68", "anny_head", f"hf:a/b@{COMMIT}"), strict=True):
+        assert f"dimitra assets fetch {name}" in line
+
+
+def test_bytes_that_changed_in_the_store_are_noticed(tmp_path: Path) -> None:
+    reference = f"hf:a/b@{COMMIT}!w.bin"
+    write_pin(reference, Pin(hashlib.sha256(b"abc").hexdigest(), 3, reference, COMMIT))
+    path = assets.place(reference)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"abc")
+    assets.require([reference])
+    assets.require([reference])
+    path.write_bytes(b"abd")
+    with pytest.raises(AssetError, match=f"other bytes.*Remove {path}"):
+        assets.require([reference])
+
+
+def test_a_folder_asset_gives_no_way_out() -> None:
+    with pytest.raises(AssetError, match="leaves its folder"):
+        assets.place("anny_head", "../../x")
+
+
+def test_damaged_pins_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "weights.yaml"
+    for text in ("weights: [", "weights: {a: {sha256: x, size_bytes: 1, source: a}}", "a: 1"):
+        file.write_text(text)
+        with pytest.raises(AssetError, match=r"weights\.yaml is damaged"):
+            assets.get_asset(f"hf:a/b@{COMMIT}")
