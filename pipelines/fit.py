@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dimitra.assets import asset_path
+from dimitra.assets import asset_path, require
 from dimitra.morphable.bfm import FaceModelFileError
 from dimitra.morphable.bfm import read as read_bfm
 from dimitra.morphable.deng import DengWeightsError, ReconNet, load_weights
@@ -40,14 +40,20 @@ def make_worker(params: dict[str, Any]) -> Worker | BatchWorker:
     return OpenHeadFitter(params)
 
 
+def _weights(fit: FitParams) -> tuple[str, ...]:
+    named = (fit.face_model_weights, fit.encoder_weights)
+    return tuple(reference for reference in named if reference is not None)
+
+
 def check_weights(fit: FitParams) -> None:
     """Refuse a face model or an encoder that cannot be used, before any work.
 
     Raises:
-        MissingAssetError: it is not here; the message says how to get it.
+        AssetError: it is not here, or not pinned; the message says what to do.
         FaceModelFileError: the Basel model's file is none.
         DengWeightsError: the checkpoint is not the encoder's.
     """
+    require(_weights(fit))
     if fit.face_model == "bfm" and fit.face_model_weights is not None:
         read_bfm(asset_path(fit.face_model_weights))
     if fit.method == "deng" and fit.encoder_weights is not None:
@@ -84,7 +90,6 @@ def plan(params: Params) -> Job:
         }
     pictures = fit.photometric or fit.method in ("encoder", "deng")
     on_gpu = fit.device == "cuda" and fit.method in ("encoder", "deng")
-    weights = (fit.face_model_weights, fit.encoder_weights)
     return Job(
         stage="fit",
         worker="pipelines.fit:make_worker",
@@ -94,7 +99,7 @@ def plan(params: Params) -> Job:
         budget=params.budgets.fit,
         deadline_s=fit.deadline_s,
         seed=params.seed,
-        assets=tuple(name for name in weights if name is not None),
+        assets=_weights(fit),
         resources=Resources(gpus=1.0 if on_gpu else 0.0),
         media=roots if given else {},
         packages=(
