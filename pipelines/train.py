@@ -75,16 +75,17 @@ def normalisation(
     return mean[indices], scale.clamp(min=1e-8)
 
 
-def check_face_model(stats: dict[str, Any], params: Params) -> None:
+def check_face_model(params: Params) -> None:
     """Refuse shards whose motion is of another face model than the parameters say.
 
     Raises:
         StageError: naming both.
     """
-    if stats["face_model"] != params.fit.face_model:
+    held = json.loads((SHARDS / "stats.json").read_text())["face_model"]
+    if held != params.fit.face_model:
         raise StageError(
-            f"{SHARDS} holds motion of {stats['face_model']!r}, but fit.face_model is "
-            f"{params.fit.face_model!r}; run `python -m pipelines.shard` again"
+            f"{SHARDS} holds motion of {held!r}, but fit.face_model is {params.fit.face_model!r}; "
+            "run `python -m pipelines.shard` again"
         )
 
 
@@ -138,10 +139,9 @@ def train_part(params: Params, part: Part) -> None:
     shards = [path for path in found if path.name.startswith("train-")]
     if not shards:
         raise StageError(f"no train shards in {SHARDS}; run `python -m pipelines.shard` first")
+    check_face_model(params)
     corpus = ShardCorpus(shards)
-    stats = json.loads((SHARDS / "stats.json").read_text())
-    check_face_model(stats, params)
-    columns = part_indices(stats["face_model"])[part]
+    columns = part_indices(params.fit.face_model)[part]
     section = part_params(params, part)
     config = TrainingConfig(
         steps=section.steps,
@@ -155,7 +155,7 @@ def train_part(params: Params, part: Part) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_model(params, part, columns, corpus)
     if params.train.normalise:
-        shift, scale = normalisation(stats, columns)
+        shift, scale = normalisation(json.loads((SHARDS / "stats.json").read_text()), columns)
         model.shift.copy_(shift)
         model.scale.copy_(scale)
     windows = Windows(

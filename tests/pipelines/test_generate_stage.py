@@ -64,21 +64,6 @@ def test_motion_comes_from_the_first_pose_and_speech_alone() -> None:
     assert generate.make_worker(PARAMS)(clip, {}) != made
 
 
-def test_the_basel_models_parts_cover_its_values() -> None:
-    for part in PARTS:
-        columns = tuple(part_indices("bfm")[part])
-        trained = checkpoint.TrainedPart(
-            part, columns, 1, 500, toy_model(len(columns), frames=20).eval()
-        )
-        checkpoint.save(
-            Path("models") / part, trained, TrainingConfig(1, 1e-3, 1.0, 0.9, 6.0, 0.0, 500), 0, []
-        )
-    clip = next(clip for clip in CLIPS if clip.clip_id == "bbb-009")
-    motion = read_npz(generate.make_worker(PARAMS)(clip, {})["generated.npz"])["motion"]
-    assert motion.shape == (FRAMES, 70)
-    assert np.isfinite(motion).all()
-
-
 def test_impossible_sampling_steps_are_refused_by_name() -> None:
     with pytest.raises(StageError, match=r"generate\.steps: no stride over 500"):
         generate.check_steps(small_params(generate={"steps": 499}))

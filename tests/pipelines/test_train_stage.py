@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import mlflow
@@ -6,11 +5,10 @@ import pytest
 import torch
 
 from dimitra.cmdt import checkpoint
-from dimitra.morphable.coefficients import BFM_MOUTH, MOUTH
+from dimitra.morphable.coefficients import MOUTH
 from dimitra.shards import read_sidecar
 from pipelines import train
 from pipelines.mainguard import StageError
-from tests.pipelines.test_params import BFM
 from tests.pipelines.toy_shards import small_params, write_merged
 
 
@@ -53,24 +51,6 @@ def test_normalisation_has_a_floor_per_kind_of_value() -> None:
     shift, pose = train.normalisation(stats, range(64, 70))
     torch.testing.assert_close(pose, torch.tensor([0.1, 0.1, 0.005, 5.0, 1.0, 0.25]))
     assert not shift.any()
-
-
-def test_the_basel_models_mouth_is_learned_from_its_shards() -> None:
-    params = small_params(fit=BFM, render={"renderer": "pirender", "weights": "pirender_256"})
-    write_merged("bfm")
-    stats = json.loads(Path("data/shards/stats.json").read_text())
-    assert (stats["face_model"], tuple(stats["mouth"])) == ("bfm", BFM_MOUTH)
-    train.train_part(params, "lips")
-    train.train_part(params, "expression")
-    assert checkpoint.load(Path("models/lips")).columns == BFM_MOUTH
-    others = tuple(index for index in range(64) if index not in BFM_MOUTH)
-    assert checkpoint.load(Path("models/expression")).columns == others
-
-
-def test_shards_of_another_face_model_are_refused() -> None:
-    write_merged("bfm")
-    with pytest.raises(StageError, match="holds motion of 'bfm', but fit.face_model is 'open_he"):
-        train.train_part(small_params(), "lips")
 
 
 def test_no_shards_say_what_to_run() -> None:
