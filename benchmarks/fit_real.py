@@ -48,7 +48,8 @@ from dimitra.morphable.photometric import Photometry, choose_frames, fit_photome
 from dimitra.render.rasterizer import interpolate, magnify, rasterize, reduce_image
 from dimitra.shards import read_npz
 from pipelines.crop import Cropper
-from pipelines.fit import BLOCK, mesh_landmarks
+from pipelines.fitters.frames import BLOCK
+from pipelines.fitters.open_head import mesh_landmarks
 from pipelines.params import Params, load
 
 VARIABLE = "DIMITRA_REAL_DATA"

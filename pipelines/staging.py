@@ -116,7 +116,7 @@ class Staging:
         media = {}
         for clip in unit.clips if self.roots else ():
             media.update(self._media(clip))
-        return Delivery(shards, media)
+        return Delivery(shards, media, {relative(path): self._file(path) for path in unit.inputs})
 
     def _shard(self, path: Path) -> str:
         sidecar = read_sidecar(path)

@@ -14,8 +14,10 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -47,7 +49,7 @@ def make_plan(params: Params, part: Part) -> Plan:
     """What is trained, and the key that names it.
 
     Raises:
-        StageError: there are no train shards.
+        StageError: there are no train shards, or they are of another face model.
     """
     cache = WorkCache.of(params.storage.root)
     shards = [path for path in local_shards(SHARDS, cache) if path.name.startswith("train-")]
@@ -55,6 +57,7 @@ def make_plan(params: Params, part: Part) -> Plan:
         raise StageError(f"no train shards in {SHARDS}; run `python -m pipelines.shard` first")
     digests = [read_sidecar(path).sha256 for path in shards]
     stats = json.loads((SHARDS / "stats.json").read_text())
+    _check_face_model(params, stats)
     key = digest_of(
         {
             "part": part,
@@ -78,6 +81,20 @@ def make_plan(params: Params, part: Part) -> Plan:
         key=key,
         root=cache.storage.root,
     )
+
+
+def _check_face_model(params: Params, stats: Mapping[str, Any]) -> None:
+    """Refuse shards whose motion is of another face model than the parameters say.
+
+    Raises:
+        StageError: naming both.
+    """
+    held = stats["face_model"]
+    if held != params.fit.face_model:
+        raise StageError(
+            f"{SHARDS} holds motion of {held!r}, but fit.face_model is {params.fit.face_model!r}; "
+            "run `python -m pipelines.shard` again"
+        )
 
 
 class _Pictures:

@@ -22,6 +22,7 @@ class Unit:
         reads: finished input shards, joined by clip id; may be empty.
         digest: of whatever else the unit reads; enters its key.
         files: finished shards that the worker opens by itself, by this path.
+        inputs: plain files that the worker opens by itself; ``digest`` covers their content.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Unit:
     reads: tuple[Path, ...]
     digest: str = ""
     files: tuple[Path, ...] = ()
+    inputs: tuple[Path, ...] = ()
 
     @property
     def duration_s(self) -> float:

@@ -46,10 +46,12 @@ class Delivery:
     Attributes:
         shards: relative path to sha256, of the shards it reads.
         media: relative path to the name in ``media_storage``, of raw files.
+        inputs: relative path to the name in the storage, of plain files of the unit.
     """
 
     shards: Mapping[str, str] = field(default_factory=dict)
     media: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 class Workspace(Protocol):
@@ -162,16 +164,18 @@ class NodeWorkspace:
 
     @contextmanager
     def unit(self, unit: Unit, delivery: Delivery) -> Iterator[None]:
-        """Fetch a unit's shards, and remove them after.
+        """Fetch a unit's shards and other files, and remove them after.
 
         Raises:
             StorageError: the storage cannot be reached, or a shard's bytes are not those of its
                 sidecar.
             ShardError: the storage lacks a shard.
         """
-        paths = [Path(path) for path in delivery.shards]
+        paths = [Path(path) for path in (*delivery.shards, *delivery.inputs)]
         try:
-            for path, sha256 in zip(paths, delivery.shards.values(), strict=True):
+            for given, name in delivery.inputs.items():
+                self._storage.get(name, Path(given), sha256_of(name))
+            for path, sha256 in zip(paths, delivery.shards.values(), strict=False):
                 try:
                     self._cache.fetch_object(sha256, path)
                 except FileNotFoundError:

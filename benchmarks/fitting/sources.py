@@ -14,7 +14,8 @@ from dimitra.morphable.head_encoder import encode_clip
 from dimitra.morphable.head_encoder_weights import load
 from dimitra.morphable.model import FaceModel
 from fitting.corpus import Sample, exact_landmarks, tensor
-from pipelines.fit import BLOCK, mesh_landmarks
+from pipelines.fitters.frames import BLOCK
+from pipelines.fitters.open_head import mesh_landmarks
 
 Fit = Callable[[], ClipFit]
 

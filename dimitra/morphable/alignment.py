@@ -16,6 +16,11 @@ RESCALE = 102.0
 """Pixels per decimetre of an aligned face."""
 
 
+ENCODER_SHIFT_PX = 1.0
+"""Deng's landmarks are flipped at ``H - 1`` and their image is cut at ``H``: a landmark that the
+encoder's coefficients project lies this much higher in its picture than the camera says."""
+
+
 def five_points(landmarks: Float[Tensor, "*batch 68 axes"]) -> Float[Tensor, "*batch 5 axes"]:
     """Eye centres (means of iBUG 37, 40 and 43, 46), nose tip 31, mouth corners 49, 55.
 
@@ -65,3 +70,59 @@ def align_clip(
 ) -> Float[Tensor, "3"]:
     """One alignment for a clip: the median over its frames, so that the frame does not swim."""
     return align(landmarks, standard, height).median(dim=0).values
+
+
+def in_crop(
+    crop: Float[Tensor, "*batch 3"],
+    size: tuple[float, float],
+    source: tuple[int, int],
+    transform: Float[Tensor, "3"],
+    side: int = 256,
+) -> Float[Tensor, "*batch 3"]:
+    """The alignment in a square cut out of the picture in which it was measured.
+
+    The aligned frame that is cut from the square shows what it showed before. Lengths are counted
+    from the picture's outer edges, as resizing keeps these: for a picture that is resized as a
+    whole this is ``[s W / R, tx R / W, ty R / W]`` (Dimitra's released code).
+
+    Args:
+        crop: ``s, tx, ty``.
+        size: width and height of the picture in which they were measured.
+        source: width and height of the video, of which that picture is a copy of any size.
+        transform: ``scale, x0, y0`` of ``crop = scale * (source - (x0, y0))``, pixel centres at
+            integers.
+        side: of the square after resizing, pixels.
+    """
+    scale, x0, y0 = transform.double().tolist()
+    edge = 0.5 - 0.5 / scale  # from the first pixel's centre to the square's edge
+    left, top = x0 + edge, y0 + edge
+    enlarged = source[0] / size[0]
+    s, tx, ty = crop.double().unbind(-1)
+    return torch.stack(
+        (
+            s / (enlarged * scale),
+            scale * (enlarged * tx - left),
+            side - scale * (enlarged * (size[1] - ty) - top),
+        ),
+        dim=-1,
+    )
+
+
+def displacement_px(
+    one: Float[Tensor, "*batch 3"], other: Float[Tensor, "*batch 3"]
+) -> Float[Tensor, "*batch"]:
+    """How far two alignments of one picture lie apart, pixels of it.
+
+    The mean distance of the corners of a square of two decimetres around the aligned frame's
+    middle, about the head's size: place and scale both count.
+    """
+    corners = RESCALE * torch.tensor(
+        ((-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0)), dtype=one.dtype, device=one.device
+    )
+
+    def placed(crop: Tensor) -> Tensor:
+        middle = torch.stack((crop[..., 1], -crop[..., 2]), dim=-1)
+        return middle[..., None, :] + corners / crop[..., None, :1]
+
+    distance: Tensor = torch.linalg.vector_norm(placed(one) - placed(other), dim=-1)
+    return distance.mean(dim=-1)

@@ -27,6 +27,7 @@ FULL_VERTICES = 35_709
 """Vertices of the face region that Deng et al. cut from the 53,490 of the Basel model."""
 PART_NAMES = ("skin", "features")
 """``skinmask`` and the rest: eyes, brows, nostrils, lips."""
+_MAGIC = b"MATLAB 5.0"
 _COLOUR_RANGE = 255.0
 _SHAPES: Mapping[str, str] = {
     "meanshape": "[1, 3 V]",
@@ -59,9 +60,13 @@ def read(path: Path) -> FaceModel:
             f"{path}: no such file; the Basel Face Model is licensed: register with the University"
             f" of Basel, then {_HOW}"
         )
+    with path.open("rb") as file:
+        begin = file.read(len(_MAGIC))
+    if begin != _MAGIC:  # a page that asks to register, an HDF5 file, a pointer to another place
+        raise FaceModelFileError(f"{path}: not a MATLAB 5 file (it begins with {begin!r}); {_HOW}")
     try:
         arrays = loadmat(path, variable_names=list(_SHAPES))
-    except (MatReadError, NotImplementedError, ValueError) as error:
+    except (MatReadError, NotImplementedError, ValueError, TypeError, IndexError) as error:
         raise FaceModelFileError(f"{path}: not a MATLAB 5 file ({error}); {_HOW}") from error
     return _build(_Source(path, arrays))
 

@@ -86,7 +86,7 @@ def project(points: Float[Tensor, "*batch points 3"]) -> Float[Tensor, "*batch p
 
 
 def crop_to_aligned(
-    points: Float[Tensor, "*batch points 2"], crop: Float[Tensor, "*batch 3"], height: int = 256
+    points: Float[Tensor, "*batch points 2"], crop: Float[Tensor, "*batch 3"], height: float = 256
 ) -> Float[Tensor, "*batch points 2"]:
     """Crop pixels (y down) to pixels of the 224x224 aligned frame.
 
@@ -99,11 +99,11 @@ def crop_to_aligned(
 
 
 def aligned_to_crop(
-    points: Float[Tensor, "*batch points 2"], crop: Float[Tensor, "*batch 3"], height: int = 256
+    points: Float[Tensor, "*batch points 2"], crop: Float[Tensor, "*batch 3"], height: float = 256
 ) -> Float[Tensor, "*batch points 2"]:
     """Inverse of ``crop_to_aligned``."""
     return (points - CENTRE_PX) / crop[..., None, :1] + _centre(crop, height)
 
 
-def _centre(crop: Float[Tensor, "*batch 3"], height: int) -> Float[Tensor, "*batch 1 2"]:
+def _centre(crop: Float[Tensor, "*batch 3"], height: float) -> Float[Tensor, "*batch 1 2"]:
     return torch.stack((crop[..., 1], height - crop[..., 2]), dim=-1)[..., None, :]

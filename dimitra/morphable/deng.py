@@ -58,6 +58,10 @@ class DengWeightsError(ValueError):
     """A checkpoint does not hold the encoder: the message names the file and the tensor."""
 
 
+class AlignmentError(ValueError):
+    """Landmarks that are no face's: no aligned image can be cut by them."""
+
+
 class _Bottleneck(nn.Module):
     """1x1, 3x3 (strided) and 1x1 convolutions beside a shortcut."""
 
@@ -246,7 +250,8 @@ def aligned_frames(
         crop: ``s, tx, ty`` of each frame.
 
     Raises:
-        ValueError: wrong shapes, or an alignment out of range.
+        AlignmentError: an alignment out of range.
+        ValueError: wrong shapes.
     """
     _check_frames(frames, crop)
     height, width = frames.shape[1:3]
@@ -256,7 +261,7 @@ def aligned_frames(
             (int(width * scale), int(height * scale)) if np.isfinite([scale, x, y]).all() else ()
         )
         if not sides or min(sides) < 1 or max(sides) > LARGEST_SIDE_PX:
-            raise ValueError(
+            raise AlignmentError(
                 f"frame {number}: alignment (s {scale:g}, tx {x:g}, ty {y:g}) makes no image of "
                 f"1 to {LARGEST_SIDE_PX} px from {width}x{height}; its landmarks are wrong"
             )

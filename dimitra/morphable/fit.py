@@ -26,16 +26,15 @@ from dimitra.morphable.camera import (
     CENTRE_PX,
     DISTANCE,
     FOCAL_PX,
-    aligned_to_crop,
     crop_to_aligned,
     project,
     to_camera,
 )
 from dimitra.morphable.coefficients import EXPRESSION_SIZE, MOTION_SIZE
-from dimitra.morphable.contour import JAW
 from dimitra.morphable.head_encoder import EncodedClip
 from dimitra.morphable.model import FaceModel
 from dimitra.morphable.observation import FitSettings, MeshLandmarks, observe
+from dimitra.morphable.residual import distance_px, inner_landmarks
 from dimitra.morphable.solver import fit_frames, fit_identity
 
 __all__ = ["ClipFit", "FitSettings", "MeshLandmarks", "checked", "fit_clip"]
@@ -134,18 +133,19 @@ def checked(
         ValueError: another number of frames.
     """
     frames = len(encoded.expression)
-    if landmarks.shape != (frames, 68, 2):
-        raise ValueError(f"landmarks are {list(landmarks.shape)} beside {frames} encoded frames")
-    inner = model.subset(model.landmarks_68[JAW:])
-    points = to_camera(inner.vertices(encoded.identity, encoded.expression), encoded.pose)
-    seen = aligned_to_crop(project(points), encoded.crop.expand(frames, 3))
-    distance = torch.linalg.vector_norm(seen - landmarks[:, JAW:].to(seen), dim=-1)
+    points = inner_landmarks(
+        model,
+        encoded.identity,
+        encoded.expression,
+        encoded.pose,
+        encoded.crop.expand(frames, 3),
+    )
     return ClipFit(
         identity=encoded.identity,
         expression=encoded.expression,
         pose=encoded.pose,
         crop=encoded.crop,
-        residual_px=distance.mean(dim=1),
+        residual_px=distance_px(points, landmarks),
     )
 
 

@@ -10,37 +10,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.io import savemat
-from scipy.spatial import Delaunay
 
 from dimitra.morphable import bfm
 from dimitra.morphable.alignment import five_points
 from dimitra.morphable.camera import aligned_to_crop, project, to_camera
 from dimitra.morphable.fit import fit_clip
 from dimitra.morphable.model import vertex_normals
+from tests.morphable.bfm_file import bfm_contents
 
 _SIZE = 400
-
-
-def _contents(count: int, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """A dome seen from the front, with the keys, orientations and types of the real file."""
-    rng = np.random.default_rng(seed)
-    radius, turn = np.sqrt(rng.uniform(0, 1, count)), rng.uniform(0, 2 * np.pi, count)
-    x, y = 0.7 * radius * np.cos(turn), 0.9 * radius * np.sin(turn)
-    mean = np.stack([x + 0.01, y - 0.02, 0.6 + 0.8 * np.sqrt(1 - radius**2)], axis=1)
-    triangles = Delaunay(mean[:, :2]).simplices
-    return {
-        "meanshape": mean.reshape(1, -1).astype(np.float32),
-        "meantex": rng.uniform(40, 220, (1, 3 * count)),
-        "idBase": 0.01 * rng.standard_normal((3 * count, 80), dtype=np.float32),
-        "exBase": 0.01 * rng.standard_normal((3 * count, 64), dtype=np.float32),
-        "texBase": 3 * rng.standard_normal((3 * count, 80), dtype=np.float32),
-        "tri": (triangles + 1).astype(np.int32),
-        "point_buf": np.ones((count, 8), np.int32),
-        "tri_mask2": (triangles[:50] + 1).astype(np.int32),
-        "keypoints": rng.choice(count, (1, 68), replace=False).astype(np.float64) + 1,
-        "frontmask2_idx": np.arange(1, count // 2)[:, None],
-        "skinmask": (rng.uniform(size=(1, count)) > 0.2).astype(np.uint8),
-    }
 
 
 def _write(folder: Path, contents: dict[str, NDArray[Any]]) -> Path:
@@ -51,7 +29,7 @@ def _write(folder: Path, contents: dict[str, NDArray[Any]]) -> Path:
 
 @pytest.fixture(scope="module")
 def contents() -> dict[str, NDArray[Any]]:
-    return _contents(_SIZE)
+    return bfm_contents(_SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +98,7 @@ def test_landmarks_are_differentiable(path: Path) -> None:
 
 
 def test_full_size(tmp_path: Path) -> None:
-    model = bfm.read(_write(tmp_path, _contents(bfm.FULL_VERTICES)))
+    model = bfm.read(_write(tmp_path, bfm_contents(bfm.FULL_VERTICES)))
     assert model.mean.shape == (35_709, 3)
     assert model.vertices(torch.zeros(2, 80), torch.zeros(2, 64)).shape == (2, 35_709, 3)
 

@@ -119,6 +119,10 @@ def test_truth_is_read_where_there_is_one(moving, tmp_path):
     assert (
         values["dimitra_hp"]["mouth_mae_truth"].reason == "the truth has 7 frames and the video 6"
     )
+    other_model = params_for(tmp_path) | {"truth": None}
+    values = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), other_model).values
+    assert values["dimitra_hp"]["mouth_mae_truth"].value is None
+    assert "the open head's" in (values["dimitra_hp"]["mouth_mae_truth"].reason or "")
 
 
 def test_frame_counts_must_agree(moving, tmp_path):

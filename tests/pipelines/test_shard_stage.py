@@ -66,6 +66,7 @@ def test_the_stage_merges_by_split_and_dataset() -> None:
         "source_video": "v001",
         "split": "train",
         "frames": FRAMES,
+        "face_model": "open_head",
     }
     index = pq.read_table(shard.OUTPUT / "index.parquet").to_pylist()
     assert sorted(row["clip_id"] for row in index) == sorted(SPLIT)
@@ -78,9 +79,30 @@ def test_the_stage_merges_by_split_and_dataset() -> None:
         for path in sorted(shard.OUTPUT.glob("train-*.tar"))
         for parts in read_shard(path).values()
     ]
+    assert (stats["face_model"], stats["mouth"]) == ("open_head", list(range(13)))
+    assert {row["face_model"] for row in index} == {"open_head"}
     assert (stats["clips"], stats["frames"]) == (5, 5 * FRAMES)
     np.testing.assert_allclose(stats["pose"]["mean"], np.concatenate(poses).mean(0), atol=1e-6)
     np.testing.assert_allclose(stats["pose"]["std"], np.concatenate(poses).std(0), rtol=1e-5)
+
+
+def test_the_face_model_is_recorded() -> None:
+    write_inputs()
+    worker = shard.make_worker({"split": shard.SPLIT.as_posix(), "face_model": "bfm"})
+    made = worker(CLIPS[1], toy_parts(toy_clip("aaa-001", FRAMES, 0)))
+    assert json.loads(made["json"])["face_model"] == "bfm"
+    write_shard(shard.OUTPUT / "train-aaa-00000.tar", {"aaa-001": made})
+    path = shard.OUTPUT / "train-aaa-00000.tar"
+    assert [row["face_model"] for row in shard.index_rows([path])] == ["bfm"]
+    recorded = shard.statistics([path], "bfm")
+    assert recorded["face_model"] == "bfm"
+    assert recorded["mouth"] == [0, 1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14]
+    assert shard.statistics([], "bfm") == {
+        "face_model": "bfm",
+        "mouth": recorded["mouth"],
+        "clips": 0,
+        "frames": 0,
+    }
 
 
 def test_one_pass_moments_equal_numpy_far_from_zero() -> None:
@@ -94,7 +116,7 @@ def test_one_pass_moments_equal_numpy_far_from_zero() -> None:
 
 def test_unequal_lengths_and_bad_numbers_go_to_quarantine() -> None:
     write_inputs()
-    worker = shard.make_worker({"split": shard.SPLIT.as_posix()})
+    worker = shard.make_worker({"split": shard.SPLIT.as_posix(), "face_model": "open_head"})
     short = toy_parts(toy_clip("aaa-001", FRAMES - 1, 0))
     mixed = toy_parts(toy_clip("aaa-001", FRAMES, 0)) | {"motion.npz": short["motion.npz"]}
     with pytest.raises(ClipError, match="39 frames of motion but 40 of phonemes") as caught:

@@ -73,7 +73,7 @@ def write_manifest(clips: list[Clip]) -> None:
     write_table(path, [asdict(c) for c in clips], MANIFEST_SCHEMA)
 
 
-def write_merged() -> None:
+def write_merged(face_model: str = "open_head") -> None:
     """Train and test shards as ``shard`` makes them, without Ray."""
     write_manifest(CLIPS)
     groups: dict[str, list[Clip]] = {}
@@ -87,4 +87,4 @@ def write_merged() -> None:
         write_shard(OUTPUT / f"{name}.tar", samples)
     train = sorted(OUTPUT.glob("train-*.tar"))
     write_atomic(OUTPUT / "balance.json", b"{}\n")
-    write_atomic(OUTPUT / "stats.json", json_bytes(statistics(train)))
+    write_atomic(OUTPUT / "stats.json", json_bytes(statistics(train, face_model)))

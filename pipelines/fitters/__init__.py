@@ -1,0 +1,1 @@
+"""What turns crops into coefficients: one module for each way (``fit.method``)."""

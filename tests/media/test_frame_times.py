@@ -1,0 +1,63 @@
+"""A video's own clock, against the frames that are shown."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from dimitra.clips import ClipError, Reason
+from dimitra.media.frame_times import frame_times
+from dimitra.media.video import encode_mp4, iterate_frames, to_rgb
+
+
+def _numbered(count: int) -> list[np.ndarray]:
+    return [np.full((64, 64, 3), 20 + 5 * number, np.uint8) for number in range(count)]
+
+
+def _variable(stamps_ms: list[int]) -> bytes:
+    """Frames at given times, of which the first need not be zero."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for stamp, picture in zip(stamps_ms, _numbered(len(stamps_ms)), strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("fps", [25, 30, 60])
+def test_a_constant_rate(fps: int) -> None:
+    times = frame_times(encode_mp4(_numbered(40), fps=fps))
+    expected = np.arange(40) / fps
+    np.testing.assert_allclose(times[:, 0], expected, atol=1e-4)
+    np.testing.assert_allclose(times[:, 1], expected + 1 / fps, atol=1e-4)
+
+
+def test_a_variable_rate_and_the_frames_that_are_shown() -> None:
+    stamps = [0, 33, 66, 200, 210, 350, 400, 420, 640]
+    data = _variable(stamps)
+    times = frame_times(data)
+    np.testing.assert_allclose(times[:, 0], np.array(stamps) / 1000, atol=1e-3)
+    np.testing.assert_allclose(times[:-1, 1], times[1:, 0])
+    for index, frame in enumerate(iterate_frames(data, fps=25)):
+        number = round((int(to_rgb(frame).mean()) - 20) / 5)
+        at = (index + 0.5) / 25
+        assert times[number, 0] <= at < times[number, 1] + 1e-3
+
+
+def test_a_piece_of_a_longer_video() -> None:
+    data = encode_mp4(_numbered(45), fps=30)
+    times = frame_times(data, 0.5, 1.0)
+    np.testing.assert_allclose(times[:, 0], np.arange(15, 30) / 30, atol=1e-4)
+    with pytest.raises(ClipError, match="no frame between 9.0 s and None s") as caught:
+        frame_times(data, 9.0)
+    assert caught.value.reason is Reason.TOO_SHORT
