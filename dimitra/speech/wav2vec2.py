@@ -8,11 +8,13 @@ holds ``config.json``, ``preprocessor_config.json`` and ``model.safetensors`` or
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -22,7 +24,6 @@ from torch import Tensor, nn
 from dimitra.speech.errors import WeightsError
 from dimitra.speech.features import SAMPLE_RATE_HZ
 from dimitra.speech.tensors import (
-    BIN,
     SAFETENSORS,
     read_json,
     refuse,
@@ -45,6 +46,28 @@ def field_and_stride(kernels: list[int], strides: list[int]) -> tuple[int, int]:
         field += (kernel - 1) * stride
         stride *= step
     return field, stride
+
+
+def _family(model_type: ModelType) -> Any:
+    """The transformers class, imported without torchaudio.
+
+    transformers imports a torchaudio that is installed, and one that does not fit torch would
+    take it down (its wheel on the package index needs torch for CUDA).
+    """
+    import transformers.utils.import_utils as availability
+
+    asked: Any = availability.is_torchaudio_available
+    hidden = "torchaudio" not in sys.modules
+    if hidden:
+        sys.modules["torchaudio"] = cast("ModuleType", None)
+        asked.cache_clear()
+    try:
+        from transformers import Wav2Vec2Model, WavLMModel
+    finally:
+        if hidden:
+            del sys.modules["torchaudio"]
+            asked.cache_clear()
+    return Wav2Vec2Model if model_type == "wav2vec2" else WavLMModel
 
 
 @contextmanager
@@ -150,10 +173,7 @@ def _load(folder: Path, model_type: ModelType) -> nn.Module:
     """The transformers model, all of its weights from the file."""
     file = weights_file(folder)
     with _quiet():
-        from safetensors import SafetensorError
-        from transformers import Wav2Vec2Model, WavLMModel
-
-        family: Any = Wav2Vec2Model if model_type == "wav2vec2" else WavLMModel
+        family = _family(model_type)
         try:
             model, info = family.from_pretrained(
                 folder,
@@ -165,13 +185,11 @@ def _load(folder: Path, model_type: ModelType) -> nn.Module:
                 ignore_mismatched_sizes=True,  # they are refused below, with both shapes
                 output_loading_info=True,
             )
-        except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-            first = next(iter(str(error).strip().splitlines()), repr(error))
-            raise WeightsError(f"{file} cannot be read: {first}") from None
-        except Exception as error:
-            if file.name != BIN or type(error).__name__ != "UnpicklingError":
-                raise
-            raise WeightsError(f"{file} cannot be read as tensors: it is damaged") from None
+        except Exception as error:  # noqa: BLE001 - a damaged file fails in any way
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise WeightsError(
+                f"{folder} cannot be loaded from {file.name} and config.json: {first}"
+            ) from None
     refuse(
         file,
         missing=set(info["missing_keys"]) - {_TRAINING_ONLY},
