@@ -6,6 +6,7 @@ Nothing is filled in: a network whose weights are not all in the file is refused
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,14 @@ def read_checkpoint(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - a damaged file fails in any way
-        first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise WeightsError(
-            f"{path} cannot be read as tensors ({first}): it is damaged, or holds Python objects, "
-            "which are never run"
-        ) from None
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if found:
+            raise WeightsError(
+                f"{path} holds Python objects ({found[1]}), which are never loaded; save its "
+                "tensors alone"
+            ) from None
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise WeightsError(f"{path} is damaged, or no file of torch.save: {first}") from None
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
