@@ -355,6 +355,21 @@ class SpeechParams(Section):
             raise ValueError(f"at most half of block_s ({block_s})")
         return overlap_s
 
+    @model_validator(mode="after")
+    def _what_the_encoders_can(self) -> SpeechParams:
+        if self.encoder == "moonshine_base" and self.device != "cpu":
+            raise ValueError(
+                f"device is {self.device!r}, but moonshine_base runs in ONNX Runtime on the CPU: "
+                "set device: cpu, or choose another encoder"
+            )
+        longest = {"minilm_l6": 512, "clip_vit_b32": 77}[self.text_encoder]
+        if self.text_tokens > longest:
+            raise ValueError(
+                f"text_tokens is {self.text_tokens}, but {self.text_encoder} takes at most "
+                f"{longest} tokens"
+            )
+        return self
+
 
 class ModelParams(Section):
     """Widths of the cMDT."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,21 @@ from dimitra.clips import Clip
 from dimitra.media.audio import decode_flac
 from dimitra.shards import Members, npz_bytes
 from dimitra.speech.aligner import Aligner, Alignment
-from dimitra.speech.features import SAMPLE_RATE_HZ, VIDEO_FPS, MoonshineEncoder, SpeechEncoder
+from dimitra.speech.encoders import (
+    SPEECH_MODELS,
+    TEXT_PACKAGES,
+    load_speech_encoder,
+    load_text_encoder,
+)
+from dimitra.speech.errors import EncoderError
+from dimitra.speech.features import SAMPLE_RATE_HZ, VIDEO_FPS, SpeechEncoder
 from dimitra.speech.lexicon import english
 from dimitra.speech.phonemes import frame_phonemes
-from dimitra.speech.text import MiniLmEncoder, TextEncoder, stretches
+from dimitra.speech.text import TextEncoder, stretches
 from dimitra.speech.textgrid import textgrid_bytes
 from dimitra.speech.transcript import Transcript
 from dimitra.speech.words import spoken_words
-from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.jobs import Job, Resources, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
 
@@ -31,9 +39,6 @@ ALIGNER = Path("models/aligner")
 OUTPUT = Path("data/speech")
 
 PACKAGES = (
-    "onnxruntime",
-    "torch",
-    "tokenizers",
     "kaldi-hmm-gmm",
     "kaldifst",
     "kaldi-native-fbank",
@@ -42,8 +47,6 @@ PACKAGES = (
 )
 
 SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // VIDEO_FPS
-ASSETS = {"moonshine_base": "moonshine_encoder", "minilm_l6": "minilm_l6"}
-"""Weights of each backend."""
 
 
 def speech_part(
@@ -87,20 +90,43 @@ def text_part(
     )
 
 
+def packages_of(encoder: str) -> tuple[str, ...]:
+    """Distributions whose version the stage's bytes depend on.
+
+    Raises:
+        EncoderError: one of the encoder's is not installed.
+    """
+    chosen = SPEECH_MODELS[encoder].packages
+    for name in chosen:
+        if importlib.util.find_spec(name) is None:
+            raise EncoderError(
+                f"speech.encoder {encoder} needs {name}, which is not installed; "
+                "pip install 'dimitra[gpu]', or choose another speech.encoder"
+            )
+    return tuple(dict.fromkeys((*chosen, *TEXT_PACKAGES, *PACKAGES)))
+
+
 def make_worker(params: dict[str, Any]) -> Worker:
     """A worker that encodes, aligns and reads one clip.
 
     Args:
-        params: ``encoder``, ``block_s``, ``overlap_s``, ``text_encoder``, ``text_tokens``,
-            ``text_cell_s``, and ``aligner``: folder of the trained aligner.
+        params: ``encoder``, ``encoder_weights``, ``block_s``, ``overlap_s``, ``device``,
+            ``text_encoder``, ``text_encoder_weights``, ``text_tokens``, ``text_cell_s``, and
+            ``aligner``: folder of the trained aligner.
     """
     aligner = Aligner.load(Path(params["aligner"]))
     lexicon = english()
-    encoder = MoonshineEncoder(
-        asset_path(ASSETS[params["encoder"]]), params["block_s"], params["overlap_s"]
+    encoder = load_speech_encoder(
+        params["encoder"],
+        asset_path(params["encoder_weights"]),
+        params["block_s"],
+        params["overlap_s"],
+        params["device"],
     )
     limit = params["text_tokens"]
-    text_encoder = MiniLmEncoder(asset_path(ASSETS[params["text_encoder"]]), limit)
+    text_encoder = load_text_encoder(
+        params["text_encoder"], asset_path(params["text_encoder_weights"]), limit
+    )
 
     def worker(clip: Clip, parts: Members) -> Members:  # noqa: ARG001
         samples, _ = decode_flac(parts["flac"])
@@ -134,9 +160,10 @@ def main() -> None:
             budget=params.budgets.speech,
             deadline_s=section.deadline_s,
             seed=params.seed,
-            assets=(ASSETS[section.encoder], ASSETS[section.text_encoder]),
+            assets=(section.encoder_weights, section.text_encoder_weights),
             corpus_inputs=(ALIGNER,),
-            packages=PACKAGES,
+            packages=packages_of(section.encoder),
+            resources=Resources(gpus=1.0 if section.device == "cuda" else 0.0),
         ),
         params.ray,
         params.storage,
@@ -144,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(main, EncoderError))

@@ -6,15 +6,31 @@ is off; the pooler is left out; a test compares it with ``transformers.BertModel
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
+
+from dimitra.speech.errors import WeightsError
+from dimitra.speech.tensors import (
+    check_tensors,
+    read_json,
+    read_tensors,
+    weights_file,
+)
+
+_UNUSED = ("pooler.", "embeddings.position_ids")
+"""Parts of a checkpoint that come after the last layer, or are counted here."""
+
+
+_SIZES = (
+    "vocab_size", "type_vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+    "num_attention_heads", "max_position_embeddings", "layer_norm_eps",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,9 +59,11 @@ class Bert:
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: the configuration is not that of a BERT with GELU and absolute positions.
+            WeightsError: the configuration is not that of a BERT with GELU and absolute positions,
+                or the weights are not whole.
         """
-        config = json.loads((folder / "config.json").read_text())
+        path = folder / "config.json"
+        config = read_json(path)
         found = {
             key: config.get(key) for key in ("model_type", "hidden_act", "position_embedding_type")
         }
@@ -53,10 +71,15 @@ class Bert:
             "model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute",
         }  # fmt: skip
         if found != expected:
-            raise ValueError(f"{folder / 'config.json'} has {found}; this encoder needs {expected}")
-        tensors = load_file(folder / "model.safetensors")
+            raise WeightsError(f"{path} has {found}; this encoder needs {expected}")
+        lacking = [key for key in _SIZES if key not in config]
+        if lacking:
+            raise WeightsError(f"{path} lacks {', '.join(lacking)}")
+        named = {name.removeprefix("bert."): t for name, t in read_tensors(folder).items()}
+        tensors = {name: t.float() for name, t in named.items() if not name.startswith(_UNUSED)}
+        check_tensors(tensors, _shapes(config), weights_file(folder))
         return cls(
-            {name.removeprefix("bert."): tensor for name, tensor in tensors.items()},
+            tensors,
             config["num_hidden_layers"],
             config["num_attention_heads"],
             config["layer_norm_eps"],
@@ -115,3 +138,26 @@ class Bert:
                 outer = self._linear(f"{block}.output.dense", inner)
                 values = self._norm(f"{block}.output.LayerNorm", outer + values)
         return values
+
+
+def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor that a configuration calls for."""
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (config["vocab_size"], width),
+        "embeddings.token_type_embeddings.weight": (config["type_vocab_size"], width),
+        "embeddings.position_embeddings.weight": (config["max_position_embeddings"], width),
+    }
+    norms = ["embeddings.LayerNorm"]
+    for layer in range(config["num_hidden_layers"]):
+        block = f"encoder.layer.{layer}"
+        norms += [f"{block}.attention.output.LayerNorm", f"{block}.output.LayerNorm"]
+        for name, out, into in (
+            *((f"attention.self.{part}", width, width) for part in ("query", "key", "value")),
+            ("attention.output.dense", width, width),
+            ("intermediate.dense", inner, width),
+            ("output.dense", width, inner),
+        ):
+            shapes[f"{block}.{name}.weight"] = (out, into)
+            shapes[f"{block}.{name}.bias"] = (out,)
+    return shapes | {f"{norm}.{part}": (width,) for norm in norms for part in ("weight", "bias")}

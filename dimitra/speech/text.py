@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +27,21 @@ class TokenFeatures:
 
     tokens: NDArray[np.float32]
     mask: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, rows: Sequence[NDArray[np.float32]]) -> TokenFeatures:
+        """Pad the features ``[L, E]`` of at least one text each."""
+        tokens = np.zeros((len(rows), max(map(len, rows)), rows[0].shape[1]), dtype=np.float32)
+        mask = np.zeros(tokens.shape[:2], dtype=np.bool_)
+        for index, row in enumerate(rows):
+            tokens[index, : len(row)] = row
+            mask[index, : len(row)] = True
+        return cls(tokens, mask)
+
+
+def shortened(ids: Sequence[int], limit: int) -> list[int]:
+    """At most ``limit`` token ids: the last of the text go, the end mark stays."""
+    return list(ids) if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]
 
 
 class TextEncoder(Protocol):
@@ -105,55 +119,3 @@ def stretches(
         else:
             found.append(Stretch(start_s, own))
     return found
-
-
-class MiniLmEncoder:
-    """all-MiniLM-L6-v2 (Wang et al. 2020; sentence-transformers): 6 layers, 384 values a token.
-
-    Features are the last layer's output before pooling. One text at a time, so that padding never
-    enters the arithmetic and a text's features depend on nothing but the text.
-
-    Args:
-        folder: holds ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
-        limit: longest token sequence; what exceeds it is cut off.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-    """
-
-    def __init__(self, folder: Path, limit: int) -> None:
-        for name in ("config.json", "model.safetensors", "tokenizer.json"):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(
-                    f"{folder} lacks {name}: run `dimitra assets fetch minilm_l6`"
-                )
-        from tokenizers import Tokenizer
-
-        from dimitra.speech.bert import Bert
-
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self._bert = Bert.load(folder)
-        self._limit = limit
-        self.dim = self._bert.width
-
-    def length(self, text: str) -> int:
-        """Number of tokens of a text, start and end marks included."""
-        return len(self._tokenizer.encode(text).ids)
-
-    def encode(self, texts: Sequence[str]) -> TokenFeatures:
-        """Last-layer features ``[K, L, 384]`` of each text's tokens, marks included."""
-        rows: list[NDArray[np.float32]] = []
-        for text in texts:
-            ids = self._tokenizer.encode(text).ids
-            if len(ids) > self._limit:
-                ids = [*ids[: self._limit - 1], ids[-1]]
-            rows.append(self._bert(ids).numpy())
-        longest = max(len(row) for row in rows)
-        tokens = np.zeros((len(rows), longest, self.dim), dtype=np.float32)
-        mask = np.zeros((len(rows), longest), dtype=np.bool_)
-        for index, row in enumerate(rows):
-            tokens[index, : len(row)] = row
-            mask[index, : len(row)] = True
-        return TokenFeatures(tokens, mask)

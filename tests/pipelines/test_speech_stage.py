@@ -1,17 +1,22 @@
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from dimitra.clips import ClipError, Reason
 from dimitra.media.audio import encode_flac
 from dimitra.shards import read_npz
 from dimitra.speech.acoustics import FEATURE_DIM, FRAME_S, acoustic_features
 from dimitra.speech.aligner import PDFS, STATES, Aligner, Mixtures
+from dimitra.speech.errors import EncoderError
 from dimitra.speech.phonemes import PHONE_IDS, PHONES, frame_phonemes
 from dimitra.speech.textgrid import read_textgrid
 from dimitra.speech.transcript import dataset_transcript
-from pipelines.speech import make_worker
+from pipelines.params import SpeechParams, load
+from pipelines.speech import make_worker, packages_of
 from pipelines.workers import Worker
 from tests.pipelines.speech_clips import CLIP
 from tests.speech.signals import boats
@@ -45,9 +50,12 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Worker:
     return make_worker(
         {
             "encoder": "moonshine_base",
+            "encoder_weights": "moonshine_encoder",
             "block_s": 10.0,
-            "overlap_s": 2.0,
+            "overlap_s": 3.0,
+            "device": "cpu",
             "text_encoder": "minilm_l6",
+            "text_encoder_weights": "minilm_l6",
             "text_tokens": 12,
             "text_cell_s": 2.0,
             "aligner": str(folder),
@@ -111,3 +119,33 @@ def test_silence_with_a_text_is_still_finite(worker: Worker) -> None:
 def test_no_aligner_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         make_worker({"aligner": str(tmp_path)})
+
+
+def test_the_encoders_packages_enter_the_key() -> None:
+    assert packages_of("moonshine_base")[0] == "onnxruntime"
+    assert "transformers" not in packages_of("moonshine_base")
+    assert "transformers" in packages_of("wavlm_large")
+    assert {"tokenizers", "torch"} <= set(packages_of("moonshine_base"))
+
+
+def test_a_package_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchaudio", None)
+    with pytest.raises(
+        EncoderError, match="wav2vec2_base needs torchaudio, which is not installed"
+    ):
+        packages_of("wav2vec2_base")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"device": "cuda"}, "'cuda', but moonshine_base runs in ONNX Runtime on the CPU"),
+        ({"text_encoder": "clip_vit_b32", "text_tokens": 78}, "clip_vit_b32 takes at most 77"),
+        ({"overlap_s": 5.5}, "at most half of block_s"),
+    ],
+)
+def test_settings_that_the_encoders_cannot_follow(changes: dict[str, Any], message: str) -> None:
+    section = load("conf/sample.yaml").speech.model_dump()
+    SpeechParams.model_validate(section)
+    with pytest.raises(ValidationError, match=message):
+        SpeechParams.model_validate(section | changes)

@@ -2,12 +2,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimitra.assets import asset_path
-from dimitra.speech.text import MiniLmEncoder, TokenFeatures, stretches
+from dimitra.speech.text import TokenFeatures, shortened, stretches
 
 
 class CountingEncoder:
@@ -20,39 +18,6 @@ class CountingEncoder:
 
     def encode(self, texts: Sequence[str]) -> TokenFeatures:
         raise NotImplementedError
-
-
-@pytest.fixture(scope="module")
-def minilm() -> MiniLmEncoder:
-    return MiniLmEncoder(asset_path("minilm_l6"), 77)
-
-
-def test_minilm_agrees_with_transformers(minilm: MiniLmEncoder) -> None:
-    transformers = pytest.importorskip("transformers")
-    folder = str(asset_path("minilm_l6"))
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = transformers.BertModel.from_pretrained(folder, local_files_only=True).eval()
-    texts = ["We found three small boats.", "", "Naïve déjà-vu, isn't it?"]
-    ours = minilm.encode(texts)
-    assert ours.tokens.shape == (3, ours.mask.sum(axis=1).max(), 384)
-    for index, text in enumerate(texts):
-        with torch.inference_mode():
-            theirs = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].numpy()
-        count = int(ours.mask[index].sum())
-        assert count == len(theirs) == minilm.length(text)
-        np.testing.assert_allclose(ours.tokens[index, :count], theirs, atol=1e-5)
-        assert not ours.tokens[index, count:].any()
-
-
-def test_features_depend_on_the_text_alone(minilm: MiniLmEncoder) -> None:
-    alone = minilm.encode(["a short text"])
-    beside = minilm.encode(["a short text", "a text that is a good deal longer than the other one"])
-    count = int(alone.mask.sum())
-    np.testing.assert_array_equal(beside.tokens[0, :count], alone.tokens[0])
-
-
-def test_what_exceeds_the_limit_is_cut_off(minilm: MiniLmEncoder) -> None:
-    assert minilm.encode(["word " * 200]).mask.sum() == 77
 
 
 def test_a_text_that_fits_is_one_stretch() -> None:
@@ -82,3 +47,16 @@ def test_no_word_is_lost_and_no_stretch_is_too_full(times: list[float], limit: i
 def test_one_time_a_word() -> None:
     with pytest.raises(ValueError, match="one a word"):
         stretches("a b", [0.0], 1.0, 1.0, CountingEncoder(), 10)
+
+
+def test_texts_are_padded_to_the_longest() -> None:
+    rows = [np.ones((2, 3), dtype=np.float32), np.full((4, 3), 2, dtype=np.float32)]
+    features = TokenFeatures.of(rows)
+    assert features.tokens.shape == (2, 4, 3)
+    assert features.mask.tolist() == [[True, True, False, False], [True] * 4]
+    assert not features.tokens[0, 2:].any()
+
+
+def test_a_shortened_text_keeps_its_end_mark() -> None:
+    assert shortened([1, 5, 6, 7, 2], 4) == [1, 5, 6, 2]
+    assert shortened([1, 5, 2], 4) == [1, 5, 2]
