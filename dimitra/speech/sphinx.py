@@ -111,7 +111,7 @@ class PocketsphinxAligner:
         self._begin()
 
     def _begin(self) -> None:
-        """Load the decoder, with no words."""
+        """Load the decoder, with no words: each clip has its own (10 ms), as one keeps state."""
         from pocketsphinx import Decoder, get_model_path
 
         # Batch normalisation: the running one would carry over from clip to clip.
@@ -123,9 +123,9 @@ class PocketsphinxAligner:
             # The lattice's best path gives fillers one frame, which the state search cannot take.
             bestpath=False,
             samprate=float(SAMPLE_RATE_HZ),
-            beam=1e-100,
-            wbeam=1e-80,
-            pbeam=1e-100,
+            beam=1e-300,
+            wbeam=1e-300,
+            pbeam=1e-300,
             logfn=os.devnull,
         )
         self._known: dict[str, str] = {}
@@ -137,8 +137,6 @@ class PocketsphinxAligner:
             try:
                 found.append(self.align(utterance))
             except ClipError as error:
-                # What a failed search leaves behind must not reach the next clip.
-                self._begin()
                 found.append(error)
         return found
 
@@ -153,6 +151,7 @@ class PocketsphinxAligner:
         spoken = utterance.spoken
         if not spoken:
             raise ClipError(Reason.UNALIGNED, "the transcript holds no spoken word")
+        self._begin()
         samples = utterance.samples
         cut = [Piece(0.0, utterance.duration_s, (0, len(spoken)))]
         if utterance.duration_s > LONGEST_PIECE_S:
@@ -193,6 +192,8 @@ class PocketsphinxAligner:
     def _decode(self, samples: NDArray[np.float32]) -> None:
         sound = np.round(np.clip(samples, -1.0, 1.0) * _INT16).astype("<i2").tobytes()
         try:
+            # The front end follows the level of the sound, from one search to the next too.
+            self._decoder.reinit_feat()
             self._decoder.start_utt()
             self._decoder.process_raw(sound, False, True)
             self._decoder.end_utt()
