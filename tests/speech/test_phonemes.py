@@ -51,8 +51,8 @@ def test_unknown_labels_are_refused(label: str) -> None:
 # Phones of english_mfa (mfa-models, config/acoustic/phone_groups/english_mfa.yaml).
 ENGLISH_MFA = (
     "p pʷ pʰ pʲ kp b bʲ ɡb f fʷ fʲ v vʷ vʲ θ t̪ ð d̪ t tʷ tʰ tʲ ʈ ʈʲ ʈʷ ʔ d dʲ ɖ ɖʲ ɾ ɾʲ tʃ dʒ ʃ ʒ s "
-    "z ɹ m m̩ mʲ ɱ n n̩ ɲ ɾ̃ ŋ l ɫ ɫ̩ ʎ ɟ ɟʷ ɡ ɡʷ c cʷ cʰ k kʷ kʰ ç h ɐ ə ɜː ɜ ɝ ɚ ʊ ɪ ɑ ɑː ɒ ɒː ɔ aː a "
-    "æ aj aw i iː j ɛː ɛ e eː ej ʉ ʉː uː u w ʋ ɔj ow əw o oː"
+    "z ɹ m m̩ mʲ ɱ n n̩ ɲ ɾ̃ ŋ l ɫ ɫ̩ ʎ ɟ ɟʷ ɡ ɡʷ c cʷ cʰ k kʷ kʰ ç h ɐ ə ɜː ɜ ɝ ɚ ʊ ɪ ɑ ɑː ɒ ɒː ɔ aː "
+    "a æ aj aw i iː j ɛː ɛ e eː ej ʉ ʉː uː u w ʋ ɔj ow əw o oː"
 )
 
 
