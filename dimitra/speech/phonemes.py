@@ -7,7 +7,8 @@ sequences are exchanged with that baseline without a table. ``PAD`` follows them
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,39 @@ _REDUCED = {"AX": "AH", "AXR": "ER", "IX": "IH", "UX": "UW", "DX": "T", "EL": "L
             "EN": "N", "NX": "N", "HV": "HH", "Q": "SIL"}  # fmt: skip
 
 
+_IPA: dict[str, str] = {
+    **dict.fromkeys(("i", "ɨ"), "IY"), **dict.fromkeys(("ɪ", "ᵻ"), "IH"),
+    **dict.fromkeys(("e", "ej", "eɪ", "ei"), "EY"), **dict.fromkeys(("ɛ", "eə", "ɛə"), "EH"),
+    "æ": "AE", **dict.fromkeys(("a", "ɑ", "ɒ", "ɶ"), "AA"),
+    **dict.fromkeys(("ɔ", "oɹ", "ɔɹ"), "AO"),
+    **dict.fromkeys(("ə", "ɐ", "ʌ", "ɤ", "ɘ"), "AH"),
+    **dict.fromkeys(("ɚ", "ɝ", "ɜ", "əɹ", "ɜɹ"), "ER"),
+    **dict.fromkeys(("o", "ow", "oʊ", "əw", "əʊ", "ou", "ɔʊ", "ø"), "OW"), "œ": "AO",
+    **dict.fromkeys(("u", "ʉ", "ɯ", "y"), "UW"), **dict.fromkeys(("ʊ", "ʏ"), "UH"),
+    **dict.fromkeys(("aj", "aɪ", "ai"), "AY"), **dict.fromkeys(("aw", "aʊ", "au"), "AW"),
+    **dict.fromkeys(("ɔj", "ɔɪ", "oj", "oɪ", "ɔʏ"), "OY"),
+    **dict.fromkeys(("p", "kp", "ɓ"), "P"), **dict.fromkeys(("b", "ɡb", "gb", "β"), "B"),
+    **dict.fromkeys(("t", "ʈ", "ɾ", "ʔ", "ts"), "T"), **dict.fromkeys(("d", "ɖ", "ɗ", "dz"), "D"),
+    **dict.fromkeys(("k", "c", "q"), "K"), **dict.fromkeys(("ɡ", "g", "ɟ", "ɣ", "ɢ"), "G"),
+    **dict.fromkeys(("tʃ", "ʧ", "tɕ", "ʈʂ"), "CH"), **dict.fromkeys(("dʒ", "ʤ", "dʑ", "ɖʐ"), "JH"),
+    **dict.fromkeys(("f", "pf", "ɸ"), "F"), **dict.fromkeys(("v", "ʋ"), "V"), "θ": "TH", "ð": "DH",
+    "s": "S", "z": "Z", **dict.fromkeys(("ʃ", "ɕ", "ʂ"), "SH"),
+    **dict.fromkeys(("ʒ", "ʑ", "ʐ"), "ZH"),
+    **dict.fromkeys(("h", "ɦ", "ç", "x", "χ", "ħ"), "HH"), **dict.fromkeys(("m", "ɱ"), "M"),
+    **dict.fromkeys(("n", "ɲ", "ɳ"), "N"), **dict.fromkeys(("ŋ", "ɴ"), "NG"),
+    **dict.fromkeys(("l", "ɫ", "ʎ", "ɭ", "ɬ"), "L"),
+    **dict.fromkeys(("ɹ", "r", "ɻ", "ʁ", "ʀ", "ɽ"), "R"),
+    **dict.fromkeys(("w", "ʍ", "ɥ"), "W"), "j": "Y",
+}  # fmt: skip
+"""The phones of MFA's IPA models (``english_mfa``) and the commoner ones of other languages, bare
+of diacritics. A sound that English lacks goes to the one whose lips and jaw look most like it: the
+front rounded vowels to ``UW``, ``OW``, ``UH`` and ``AO``, uvular and velar fricatives to ``HH``."""
+
+_NASAL_FLAP = "ɾ\u0303"
+_DENTAL = {"t\u032a": "TH", "d\u032a": "DH"}
+"""Of ``english_mfa``: the stops that some speakers say for "th"."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """A labelled piece of time.
@@ -58,26 +92,68 @@ class Interval:
     label: str
 
 
+def is_arpabet(label: str) -> bool:
+    """Whether a label is read without the IPA: ARPAbet, or silence or noise of any source."""
+    phone = label.strip().upper().rstrip("0123456789")
+    return phone in _SILENCES or phone in _NOISES or (_REDUCED.get(phone, phone) in PHONES)
+
+
+def ipa_phone(label: str) -> str:
+    """A phone in the IPA as a phone of ``PHONES``.
+
+    Stress, length, tie bars and diacritics go: ``tʰ``, ``tʲ`` and ``t`` are one phone. A letter
+    that also is an ARPAbet label is read as the IPA has it: ``y`` is a vowel.
+
+    Raises:
+        ValueError: the label is not one of these.
+    """
+    if label.strip().upper() in _SILENCES:
+        return SILENCE
+    if label.strip().upper() in _NOISES:
+        return NOISE
+    phone = unicodedata.normalize("NFD", label.strip())
+    if phone in _DENTAL:
+        return _DENTAL[phone]
+    if phone.startswith(_NASAL_FLAP):
+        return "N"
+    phone = phone.replace("c\u0327", "ç")
+    bare = "".join(
+        char
+        for char in phone
+        if not unicodedata.combining(char) and unicodedata.category(char) not in {"Lm", "Sk"}
+    )
+    if bare not in _IPA:
+        raise ValueError(
+            f"phone label {label!r} is neither ARPAbet nor a known phone of the IPA; known: "
+            f"{' '.join(PHONES)} {' '.join(_IPA)}"
+        )
+    return _IPA[bare]
+
+
 def canonical(label: str) -> str:
     """A label of another source as a phone of ``PHONES``.
 
     Stress digits go (``AH0`` -> ``AH``). The silence and noise labels of P2FA (``sp sil ns br cg
     lg ls``), MFA (``sil spn`` and the empty string) and Festival (``pau``) become ``SIL`` and
     ``NSN``; the reduced phones of TIMIT and Festival (``ax``, ``axr``, ``ix``, ``dx``, ...) become
-    their full ARPAbet neighbours.
+    their full ARPAbet neighbours. What is none of these is read as the IPA (`ipa_phone`).
 
     Raises:
         ValueError: the label is none of these.
     """
+    if not is_arpabet(label):
+        return ipa_phone(label)
     phone = label.strip().upper().rstrip("0123456789")
     if phone in _SILENCES:
         return SILENCE
     if phone in _NOISES:
         return NOISE
-    phone = _REDUCED.get(phone, phone)
-    if phone not in PHONE_IDS or phone == PADDING:
-        raise ValueError(f"phone label {label!r} is not ARPAbet; known phones: {' '.join(PHONES)}")
-    return phone
+    return _REDUCED.get(phone, phone)
+
+
+def reader(labels: Iterable[str]) -> Callable[[str], str]:
+    """How to read the labels of one source: as ARPAbet where all are, else all as the IPA."""
+    return canonical if all(is_arpabet(label) for label in labels) else ipa_phone
 
 
 def frame_phonemes(

@@ -9,7 +9,11 @@ from dimitra.speech.phonemes import Interval
 
 _STRING = r'"((?:[^"]|"")*)"'
 _TIER = re.compile(rf"name = {_STRING}")
-_INTERVAL = re.compile(rf"xmin = ([\d.]+)\s+xmax = ([\d.]+)\s+text = {_STRING}")
+_TIME = r"(-?[\d.]+(?:[eE][-+]?\d+)?)"
+_INTERVAL = re.compile(rf"xmin = {_TIME}\s+xmax = {_TIME}\s+text = {_STRING}")
+_END = re.compile(rf"xmax = {_TIME}")
+_STEP_S = 1e-4
+"""Times that differ by less are one: MFA rounds to a tenth of a millisecond and more."""
 
 
 def _number(value: float) -> str:
@@ -73,25 +77,65 @@ def textgrid_bytes(tiers: Mapping[str, Sequence[Interval]], duration_s: float) -
     return ("\n".join(lines) + "\n").encode()
 
 
-def read_textgrid(data: bytes) -> dict[str, list[Interval]]:
+def read_textgrid(
+    data: bytes,
+    name: str = "TextGrid",
+    duration_s: float | None = None,
+    tolerance_s: float = 0.05,
+) -> dict[str, list[Interval]]:
     """Interval tiers of a long-format TextGrid (as `textgrid_bytes`, Praat and MFA write it).
 
     Intervals with an empty label are left out.
 
+    Args:
+        data: the file.
+        name: the file, for messages.
+        duration_s: length of the sound that it belongs to; None where it is not known.
+        tolerance_s: largest difference of the two lengths.
+
     Raises:
-        ValueError: not a TextGrid in the long text format.
+        ValueError: not a TextGrid in the long text format; intervals that overlap, run backwards or
+            leave the file; another duration than the sound's. The message names file, tier and
+            times.
     """
-    text = data.decode("utf-8")
-    if 'Object class = "TextGrid"' not in text or "item []:" not in text:
-        raise ValueError("not a TextGrid in Praat's long text format")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8: {error}") from None
+    end = _END.search(text)
+    if 'Object class = "TextGrid"' not in text or "item []:" not in text or end is None:
+        raise ValueError(f"{name} is not a TextGrid in Praat's long text format")
+    last_s = float(end[1])
+    if duration_s is not None and abs(last_s - duration_s) > tolerance_s:
+        raise ValueError(
+            f"{name} lasts {last_s:.3f} s, its sound {duration_s:.3f} s: more than {tolerance_s} s "
+            "apart, so it belongs to another sound"
+        )
     tiers: dict[str, list[Interval]] = {}
     for item in re.split(r"item \[\d+\]:", text)[1:]:
-        name = _TIER.search(item)
-        if 'class = "IntervalTier"' not in item or name is None:
+        found = _TIER.search(item)
+        if 'class = "IntervalTier"' not in item or found is None:
             continue
-        tiers[name[1].replace('""', '"')] = [
+        tier = found[1].replace('""', '"')
+        intervals = [
             Interval(float(match[1]), float(match[2]), match[3].replace('""', '"'))
             for match in _INTERVAL.finditer(item)
-            if match[3]
         ]
+        _check_order(intervals, name, tier, last_s)
+        tiers[tier] = [interval for interval in intervals if interval.label]
     return tiers
+
+
+def _check_order(intervals: Sequence[Interval], name: str, tier: str, last_s: float) -> None:
+    before = Interval(0.0, 0.0, "")
+    for interval in intervals:
+        what = f"{name}, tier {tier!r}: {interval.label!r} at {interval.start_s}-{interval.end_s} s"
+        if interval.end_s < interval.start_s:
+            raise ValueError(f"{what} ends before it starts")
+        if interval.start_s < before.end_s - _STEP_S:
+            raise ValueError(
+                f"{what} overlaps {before.label!r} at {before.start_s}-{before.end_s} s"
+            )
+        if interval.end_s > last_s + _STEP_S:
+            raise ValueError(f"{what} ends after the file ({last_s} s)")
+        before = interval

@@ -1,4 +1,4 @@
-"""Spoken words of a written English text: numbers, symbols, abbreviations and punctuation resolved.
+"""Spoken words of a written text; in English, numbers, symbols and abbreviations are resolved.
 
 A *surface* word is a piece of the text between white space; it is spoken as zero or more *spoken*
 words in lower case (``$5`` -> ``five dollars``), which are what the lexicon pronounces.
@@ -29,6 +29,8 @@ _ABBREVIATIONS = {
     "vs.": "versus", "etc.": "et cetera", "e.g.": "for example", "i.e.": "that is",
 }  # fmt: skip
 _LARGEST = 10**15
+_QUOTES = {0x2019: "'", 0x2018: "'", 0x201C: '"', 0x201D: '"', 0x02BC: "'"}
+_DASH = re.compile("[-\u2010-\u2015/]")
 _NUMBER = re.compile(
     r"(?P<currency>[$£€])?(?P<whole>\d{1,3}(?:,\d{3})+|\d+)(?:\.(?P<fraction>\d+))?"
     r"(?P<ordinal>st|nd|rd|th)?(?P<plural>'?s)?(?P<percent>%)?"
@@ -127,23 +129,50 @@ def _spoken_number(match: re.Match[str]) -> list[str]:
     return words
 
 
-def _ascii(text: str) -> str:
+def ascii_text(text: str) -> str:
     """Curly quotes straightened, accents dropped, other scripts kept."""
-    text = text.translate({0x2019: "'", 0x2018: "'", 0x201C: '"', 0x201D: '"', 0x02BC: "'"})
+    text = text.translate(_QUOTES)
     return "".join(
         char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char)
     )
 
 
-def spoken_words(text: str) -> list[SpokenWord]:
+def spoken_words(text: str, language: str = "en") -> list[SpokenWord]:
     """The words of a text as they are spoken, in order.
 
     Punctuation is silent. Letters of other scripts stay: the lexicon turns a word that it cannot
-    pronounce into noise, so the words before and after keep their places.
+    pronounce into noise, so the words before and after keep their places. What stands for words
+    (numbers, currencies, abbreviations) is written out in English alone; accents are dropped in
+    English, as CMUdict has none, and kept elsewhere.
+
+    Args:
+        text: as written.
+        language: ISO 639-1 code.
     """
+    return _english_words(text) if language == "en" else _plain_words(text)
+
+
+def _plain_words(text: str) -> list[SpokenWord]:
+    spoken = []
+    for surface, written in enumerate(text.split()):
+        clean = unicodedata.normalize("NFC", written).translate(_QUOTES)
+        for piece in _DASH.split(clean):
+            # Vowel signs of many scripts are marks (category M), so only the ends are trimmed.
+            kept = [place for place, char in enumerate(piece) if _is_spoken(char)]
+            if kept:
+                word = piece[kept[0] : kept[-1] + 1]
+                spoken.append(SpokenWord(word.lower(), surface, len(word) > 1 and word.isupper()))
+    return spoken
+
+
+def _is_spoken(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LMN"
+
+
+def _english_words(text: str) -> list[SpokenWord]:
     spoken: list[SpokenWord] = []
     for surface, written in enumerate(text.split()):
-        clean = _ascii(written)
+        clean = ascii_text(written)
         if clean.lower() in _ABBREVIATIONS:
             expansion = _ABBREVIATIONS[clean.lower()].split()
             spoken += [SpokenWord(word, surface) for word in expansion]

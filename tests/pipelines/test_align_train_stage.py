@@ -1,13 +1,17 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from dimitra.assets import asset_path
 from dimitra.clips import MANIFEST_SCHEMA
 from dimitra.shards import write_shard
 from dimitra.speech.aligner import Aligner
+from dimitra.speech.lexicon import DictionaryError
 from dimitra.speech.transcript import dataset_transcript
 from pipelines import align_train
 from pipelines.align_train import choose
@@ -16,6 +20,7 @@ from tests.pipelines.speech_clips import CLIP
 from tests.speech.signals import boats
 
 CLIPS = [replace(CLIP, clip_id=f"toy-{k}", source_video=f"v{k}", shard=k % 2) for k in range(4)]
+ASSETS = {"g2p_en": asset_path("g2p_en")}
 PARAMS = Path(__file__).parents[2] / "conf" / "sample.yaml"
 
 
@@ -60,6 +65,35 @@ def test_only_training_clips_make_the_model(
     lines = first["curve.csv"].decode().splitlines()
     assert lines[0] == "iteration,gaussians,log_likelihood,aligned"
     assert len(lines) == 27
+
+
+def test_nothing_is_trained_for_another_aligner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = yaml.safe_load(PARAMS.read_text())
+    values["speech"]["aligner"] = "pocketsphinx"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "models/aligner").mkdir(parents=True)
+    (tmp_path / "models/aligner/aligner.npz").write_bytes(b"of another run")
+    monkeypatch.chdir(tmp_path)
+    align_train.main()  # there is no corpus: it costs nothing
+    (marker,) = (tmp_path / "models/aligner").iterdir()
+    assert json.loads(marker.read_text())["speech.aligner"] == "pocketsphinx"
+
+
+def test_a_bad_dictionary_stops_the_stage_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.dict").write_text("we W IY1\nfound\n")
+    monkeypatch.setattr(
+        "pipelines.aligning.asset_path", lambda name: ASSETS.get(name) or Path(name)
+    )
+    values = yaml.safe_load(PARAMS.read_text())
+    values["speech"]["dictionary"] = str(tmp_path / "own.dict")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DictionaryError, match="line 2: word 'found' has no phones"):
+        align_train.main()
 
 
 def test_no_training_clip_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,30 @@
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
-from dimitra.clips import ClipError, Reason
+from dimitra.clips import Clip, ClipError, Reason
 from dimitra.media.audio import encode_flac
 from dimitra.shards import read_npz
 from dimitra.speech.acoustics import FEATURE_DIM, FRAME_S, acoustic_features
 from dimitra.speech.aligner import PDFS, STATES, Aligner, Mixtures
 from dimitra.speech.errors import EncoderError
-from dimitra.speech.phonemes import PHONE_IDS, PHONES, frame_phonemes
+from dimitra.speech.mfa import MfaMissingError
+from dimitra.speech.phonemes import PHONE_IDS, PHONES, Interval, frame_phonemes
 from dimitra.speech.textgrid import read_textgrid
 from dimitra.speech.transcript import dataset_transcript
-from pipelines.params import SpeechParams, load
+from pipelines.aligning import aligner_inputs, aligner_params, lexicon_assets
+from pipelines.params import Params, SpeechParams, load, parse
 from pipelines.speech import make_worker, packages_of
-from pipelines.workers import Worker
+from pipelines.workers import BatchWorker
 from tests.pipelines.speech_clips import CLIP
+from tests.speech.fake_mfa import FakeMfa
 from tests.speech.signals import boats
 
 FRAMES = 77
@@ -43,24 +49,41 @@ def taught() -> Aligner:
     return Aligner(mixtures, np.zeros(2 * PDFS + 1))
 
 
+ENCODERS = {
+    "encoder": "moonshine_base",
+    "encoder_weights": "moonshine_encoder",
+    "block_s": 10.0,
+    "overlap_s": 3.0,
+    "device": "cpu",
+    "text_encoder": "minilm_l6",
+    "text_encoder_weights": "minilm_l6",
+    "text_tokens": 12,
+    "text_cell_s": 2.0,
+}
+ALIGNER = {"aligner": "gmm", "unaligned": "quarantine", "dictionary": None, "language": "en"}
+Worker = Callable[[Clip, dict[str, bytes]], dict[str, bytes]]
+
+
+def one_by_one(worker: BatchWorker) -> Worker:
+    def run(clip: Clip, parts: dict[str, bytes]) -> dict[str, bytes]:
+        (result,) = worker.many([clip], [worker.load(clip, parts)])
+        if isinstance(result, ClipError):
+            raise result
+        return result
+
+    return run
+
+
 @pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Worker:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("aligner")
     taught().save(folder)
-    return make_worker(
-        {
-            "encoder": "moonshine_base",
-            "encoder_weights": "moonshine_encoder",
-            "block_s": 10.0,
-            "overlap_s": 3.0,
-            "device": "cpu",
-            "text_encoder": "minilm_l6",
-            "text_encoder_weights": "minilm_l6",
-            "text_tokens": 12,
-            "text_cell_s": 2.0,
-            "aligner": str(folder),
-        }
-    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def worker(folder: Path) -> Worker:
+    return one_by_one(make_worker({**ENCODERS, **ALIGNER, "aligner_folder": str(folder)}))
 
 
 def parts_of(text: str) -> dict[str, bytes]:
@@ -118,7 +141,70 @@ def test_silence_with_a_text_is_still_finite(worker: Worker) -> None:
 
 def test_no_aligner_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        make_worker({"aligner": str(tmp_path)})
+        make_worker({**ENCODERS, **ALIGNER, "aligner_folder": str(tmp_path)})
+
+
+def test_a_clip_that_does_not_fit_is_marked_where_that_is_asked_for(folder: Path) -> None:
+    params = {**ENCODERS, **ALIGNER, "aligner_folder": str(folder), "unaligned": "mark"}
+    parts = one_by_one(make_worker(params))(CLIP, parts_of("far too many words here " * 20))
+    assert (read_npz(parts["speech.npz"])["phonemes"] == PHONE_IDS["NSN"]).all()
+    starts = read_npz(parts["text.npz"])["start_s"]
+    assert len(starts) > 2
+    assert (np.diff(starts) > 0).all()
+
+
+def test_a_batch_keeps_the_order_and_one_bad_clip_costs_itself(folder: Path) -> None:
+    worker = make_worker({**ENCODERS, **ALIGNER, "aligner_folder": str(folder)})
+    assert isinstance(worker, BatchWorker)
+    texts = [boats().text, "far too many words here " * 20, "We found three boats."]
+    loaded = [worker.load(CLIP, parts_of(text)) for text in texts]
+    good, bad, other = worker.many([CLIP] * 3, loaded)
+    assert isinstance(bad, ClipError)
+    assert good == one_by_one(worker)(CLIP, parts_of(texts[0]))
+    assert other == one_by_one(worker)(CLIP, parts_of(texts[2]))
+
+
+def test_pocketsphinx_needs_no_training() -> None:
+    params = {**ENCODERS, **ALIGNER, "aligner": "pocketsphinx"}
+    parts = one_by_one(make_worker(params))(CLIP, parts_of(boats().text))
+    phonemes = read_npz(parts["speech.npz"])["phonemes"]
+    assert np.mean(phonemes == frame_phonemes(boats().phones, FRAMES)) > 0.85
+
+
+def section(**speech: object) -> Params:
+    values = yaml.safe_load((Path(__file__).parents[2] / "conf" / "sample.yaml").read_text())
+    values["speech"] |= speech
+    return parse(values)
+
+
+def test_mfa_aligns_the_whole_batch_in_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeMfa(tmp_path)
+    monkeypatch.setenv("MFA_ROOT_DIR", str(fake.root))
+    words = [Interval(0.2, 1.0, "we"), Interval(1.0, 2.0, "found")]
+    fake.lay(CLIP.clip_id, words, [Interval(0.2, 1.0, "IY1"), Interval(1.0, 2.0, "spn")], 3.08)
+    chosen = aligner_params(section(aligner="mfa", mfa={"command": str(fake.command)}))
+    assert chosen["mfa"]["identity"]["version"] == "3.3.8"
+    worker = make_worker({**ENCODERS, **chosen})
+    other = replace(CLIP, clip_id="other")
+    loaded = [worker.load(clip, parts_of("We found")) for clip in (CLIP, other)]
+    good, bad = worker.many([CLIP, other], loaded)
+    assert len(fake.calls) == 1
+    assert isinstance(bad, ClipError)
+    assert bad.reason is Reason.UNALIGNED
+    assert isinstance(good, dict)
+    phonemes = read_npz(good["speech.npz"])["phonemes"]
+    expected = [PHONES[k] for k in phonemes]
+    assert expected == ["SIL"] * 5 + ["IY"] * 20 + ["NSN"] * 25 + ["SIL"] * 27
+
+
+def test_what_the_aligner_depends_on_follows_the_choice(tmp_path: Path) -> None:
+    assert aligner_inputs(section()) == (Path("models/aligner"),)
+    assert aligner_inputs(section(aligner="pocketsphinx")) == ()
+    assert lexicon_assets(section()) == ("g2p_en",)
+    with pytest.raises(MfaMissingError, match="conda create"):
+        aligner_params(section(aligner="mfa", mfa={"command": str(tmp_path / "mfa")}))
 
 
 def test_the_encoders_packages_enter_the_key() -> None:
@@ -145,7 +231,7 @@ def test_a_package_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_settings_that_the_encoders_cannot_follow(changes: dict[str, Any], message: str) -> None:
-    section = load("conf/sample.yaml").speech.model_dump()
-    SpeechParams.model_validate(section)
+    values = load("conf/sample.yaml").speech.model_dump()
+    SpeechParams.model_validate(values)
     with pytest.raises(ValidationError, match=message):
-        SpeechParams.model_validate(section | changes)
+        SpeechParams.model_validate(values | changes)

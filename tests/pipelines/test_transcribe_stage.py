@@ -28,6 +28,15 @@ def test_the_datasets_own_text_is_taken_without_listening() -> None:
     }  # fmt: skip
 
 
+def test_the_language_of_a_text_is_heard_where_it_is_not_told() -> None:
+    clip = replace(CLIP, transcript="Quite another text.")
+    worker = make_worker({**PARAMS, "language": "auto", "listens": True})
+    transcript = json.loads(worker(clip, {"flac": boats().flac})["transcript.json"])
+    assert transcript["text"] == "Quite another text."
+    assert transcript["language"] == "en"
+    assert transcript["source"] == "dataset"
+
+
 def test_an_empty_text_is_no_transcript() -> None:
     with pytest.raises(ClipError) as caught:
         make_worker({**PARAMS, "listens": False})(replace(CLIP, transcript=" "), {})

@@ -14,6 +14,8 @@ from dimitra.speech.phonemes import (
     Interval,
     canonical,
     frame_phonemes,
+    ipa_phone,
+    reader,
 )
 
 # StyleTalk's table, as published with its samples (phindex.json).
@@ -42,8 +44,36 @@ def test_labels_of_other_sources(label: str, phone: str) -> None:
 
 @pytest.mark.parametrize("label", ["PAD", "QQ", "e:"])
 def test_unknown_labels_are_refused(label: str) -> None:
-    with pytest.raises(ValueError, match="not ARPAbet"):
+    with pytest.raises(ValueError, match="neither ARPAbet nor a known phone of the IPA"):
         canonical(label)
+
+
+# Phones of english_mfa (mfa-models, config/acoustic/phone_groups/english_mfa.yaml).
+ENGLISH_MFA = (
+    "p pʷ pʰ pʲ kp b bʲ ɡb f fʷ fʲ v vʷ vʲ θ t̪ ð d̪ t tʷ tʰ tʲ ʈ ʈʲ ʈʷ ʔ d dʲ ɖ ɖʲ ɾ ɾʲ tʃ dʒ ʃ ʒ s "
+    "z ɹ m m̩ mʲ ɱ n n̩ ɲ ɾ̃ ŋ l ɫ ɫ̩ ʎ ɟ ɟʷ ɡ ɡʷ c cʷ cʰ k kʷ kʰ ç h ɐ ə ɜː ɜ ɝ ɚ ʊ ɪ ɑ ɑː ɒ ɒː ɔ aː "
+    "a æ aj aw i iː j ɛː ɛ e eː ej ʉ ʉː uː u w ʋ ɔj ow əw o oː"
+)
+
+
+def test_mfas_ipa_is_mapped_onto_the_whole_inventory() -> None:
+    mapped = {ipa_phone(label) for label in ENGLISH_MFA.split()}
+    assert mapped == {*VOWELS, *CONSONANTS}
+
+
+@pytest.mark.parametrize(
+    ("label", "phone"),
+    [("tʰ", "T"), ("ɫ̩", "L"), ("ɾ̃", "N"), ("t̪", "TH"), ("ˈaɪ", "AY"), ("t͡ʃ", "CH"), ("ɑː", "AA"),
+     ("spn", "NSN"), ("sil", "SIL"), ("", "SIL"), ("j", "Y"), ("y", "UW"), ("ç", "HH"),
+     ("ɜ˞", "ER")],
+)  # fmt: skip
+def test_ipa(label: str, phone: str) -> None:
+    assert ipa_phone(label) == phone
+
+
+def test_a_source_is_read_in_one_alphabet() -> None:
+    assert reader(["Y", "UW1", "spn"])("Y") == "Y"
+    assert reader(["y", "øː", "spn"])("y") == "UW"
 
 
 @given(

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -44,5 +45,34 @@ def test_overlaps_are_refused() -> None:
 
 
 def test_other_files_are_refused() -> None:
-    with pytest.raises(ValueError, match="not a TextGrid"):
-        read_textgrid(b"hello")
+    with pytest.raises(ValueError, match="clip.TextGrid is not a TextGrid"):
+        read_textgrid(b"hello", "clip.TextGrid")
+    with pytest.raises(ValueError, match="clip.TextGrid is not UTF-8"):
+        read_textgrid(b"\xff\xfe", "clip.TextGrid")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("xmin = 0.5\n", "xmin = 0.45\n", "at 0.45-0.73 s overlaps \"don't\" at 0.1-0.5 s"),
+        ("xmax = 0.73\n", "xmax = 0.43\n", "at 0.5-0.43 s ends before it starts"),
+        ("xmax = 0.73\n", "xmax = 7.3\n", "at 0.5-7.3 s ends after the file (1.0 s)"),
+    ],
+)  # fmt: skip
+def test_bad_intervals_name_file_tier_and_times(old: str, new: str, said: str) -> None:
+    grid = textgrid_bytes({"words": WORDS}, 1.0).decode().replace(old, new, 1)
+    with pytest.raises(ValueError, match=re.escape("clip.TextGrid, tier 'words'")) as caught:
+        read_textgrid(grid.encode(), "clip.TextGrid")
+    assert said in str(caught.value)
+
+
+def test_another_duration_than_the_sounds_is_refused() -> None:
+    data = textgrid_bytes({"words": WORDS}, 1.0)
+    assert read_textgrid(data, duration_s=1.02) == {"words": WORDS}
+    with pytest.raises(ValueError, match=r"lasts 1\.000 s, its sound 1\.200 s"):
+        read_textgrid(data, "clip.TextGrid", 1.2)
+
+
+def test_times_with_an_exponent_are_read() -> None:
+    grid = textgrid_bytes({"words": WORDS}, 1.0).decode().replace("xmin = 0.1\n", "xmin = 1e-1\n")
+    assert read_textgrid(grid.encode())["words"] == WORDS

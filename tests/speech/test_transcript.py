@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,36 @@ def test_no_speech_is_no_transcript(whisper: WhisperRecogniser, level: float) ->
 def test_an_incomplete_model_never_goes_to_the_network(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.bin"):
         WhisperRecogniser(tmp_path, "en", 1)
+    for name in ("config.json", "model.bin", "tokenizer.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match=r"vocabulary\.json or vocabulary\.txt"):
+        WhisperRecogniser(tmp_path, "en", 1)
+
+
+def test_a_vocabulary_in_json_is_read_too(tmp_path: Path) -> None:
+    """Converters write one form or the other; both models give the same text."""
+    for file in asset_path("whisper_tiny_en").iterdir():
+        if file.name != "vocabulary.txt":
+            (tmp_path / file.name).symlink_to(file)
+    lines = (asset_path("whisper_tiny_en") / "vocabulary.txt").read_text().splitlines()
+    (tmp_path / "vocabulary.json").write_text(json.dumps(lines))
+    heard = WhisperRecogniser(tmp_path, "en", 1).transcribe(boats().samples)
+    assert heard.text == boats().text
+
+
+def test_an_english_model_recognises_english_alone() -> None:
+    recogniser = WhisperRecogniser(asset_path("whisper_tiny_en"), "auto", 1)
+    assert recogniser.language(boats().samples) == "en"
+    assert recogniser.transcribe(boats().samples).language == "en"
+    with pytest.raises(ValueError, match="does not know the language 'de'.*it knows: en"):
+        WhisperRecogniser(asset_path("whisper_tiny_en"), "de", 1)
+
+
+def test_a_text_in_another_script_than_its_language_is_refused() -> None:
+    with pytest.raises(ClipError, match="Cyrillic .Приветкадл.*language 'en'") as caught:
+        dataset_transcript("Привет, как дела?", "en")
+    assert caught.value.reason is Reason.BAD_TRANSCRIPT
+    assert dataset_transcript("Привет, как дела?", "ru").language == "ru"
 
 
 def test_dataset_text_is_kept() -> None:
