@@ -23,6 +23,7 @@ def test_every_reason_is_given_somewhere() -> None:
 
 def test_the_folder_has_every_reason_that_a_file_alone_can_give() -> None:
     later = {
+        "bad_coefficients",  # tests/morphable/test_mat_file.py, test_precomputed.py
         *("fit_residual", "no_transcript", "unaligned", "not_in_split"),
         *("deadline", "worker_killed", "out_of_memory", "internal_error"),
         *("changed_file", "unreadable"),  # test_between
