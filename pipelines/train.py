@@ -1,4 +1,4 @@
-"""Train one part's motion model: `python -m pipelines.train --part lips|expression|pose`.
+"""Train one part's motion model: `python -m pipelines.train --part lips|expression|pose|all`.
 
 Writes `models/<part>/`; parameters, curves and the digests of the input shards go to MLflow
 (`mlflow.db` of the main checkout, or `MLFLOW_TRACKING_URI`).
@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dimitra.cmdt import checkpoint
 from dimitra.cmdt.dataset import Corpus, ShardCorpus, Windows
 from dimitra.cmdt.model import CMDT, CMDTConfig
+from dimitra.cmdt.parts import MODEL_PARTS, ModelPart, mouth_columns, part_columns
 from dimitra.cmdt.training import (
     StepRecord,
     TrainingConfig,
@@ -29,7 +30,7 @@ from dimitra.cmdt.training import (
     deterministic,
     train,
 )
-from dimitra.morphable.coefficients import ANGLES, PARTS, Part, part_indices
+from dimitra.morphable.coefficients import ANGLES, PARTS
 from dimitra.seeds import clip_seed
 from dimitra.shards import read_sidecar
 from pipelines.mainguard import StageError, guarded
@@ -47,8 +48,8 @@ LEAST_SPREAD = 0.05
 
 
 def part_params(params: Params, part: str) -> PartParams:
-    """Training section of a part."""
-    section: PartParams = getattr(params.train, part)
+    """Training section of a part; the joint model's is that of the pose, which it holds."""
+    section: PartParams = getattr(params.train, "pose" if part == "all" else part)
     return section
 
 
@@ -89,11 +90,15 @@ def build_model(params: Params, part: str, columns: Sequence[int], corpus: Corpu
             width=sizes.width,
             speech_hidden=sizes.speech_hidden,
             feed_forward=sizes.feed_forward,
+            encoder_feed_forward=sizes.encoder_feed_forward,
             layers=sizes.layers,
             heads=sizes.heads,
             encoder_layers=sizes.encoder_layers,
             encoder_heads=sizes.encoder_heads,
             dropout=sizes.dropout,
+            attention=sizes.attention,
+            conditions=sizes.conditions,
+            target=params.diffusion.target,
         )
     )
 
@@ -115,7 +120,7 @@ def tracked(
         yield log
 
 
-def train_part(params: Params, part: Part) -> None:
+def train_part(params: Params, part: ModelPart) -> None:
     """Train and save one part.
 
     Raises:
@@ -126,7 +131,7 @@ def train_part(params: Params, part: Part) -> None:
     if not shards:
         raise StageError(f"no train shards in {SHARDS}; run `python -m pipelines.shard` first")
     corpus = ShardCorpus(shards)
-    columns = part_indices(params.fit.face_model)[part]
+    columns = part_columns(params.fit.face_model, part)
     section = part_params(params, part)
     config = TrainingConfig(
         steps=section.steps,
@@ -151,6 +156,7 @@ def train_part(params: Params, part: Part) -> None:
         params.train.batch,
         params.diffusion.steps,
         params.seed,
+        params.diffusion.null_probability,
     )
     values = (
         asdict(config)
@@ -182,7 +188,13 @@ def train_part(params: Params, part: Part) -> None:
         except TrainingDivergedError as error:
             raise StageError(f"training of {part}: {error}") from error
     trained = checkpoint.TrainedPart(
-        part, tuple(columns), params.model.window, params.diffusion.steps, model.cpu()
+        part,
+        columns,
+        params.model.window,
+        params.diffusion.steps,
+        model.cpu(),
+        mouth_columns(params.fit.face_model),
+        params.diffusion.null_probability,
     )
     checkpoint.save(MODELS / part, trained, config, params.seed, curve)
     console.print(f"train {part}: {config.steps} steps, last loss {curve[-1].loss:.4f}")
@@ -191,7 +203,7 @@ def train_part(params: Params, part: Part) -> None:
 def main() -> None:
     """Run the stage for one part."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.train")
-    parser.add_argument("--part", choices=PARTS, required=True)
+    parser.add_argument("--part", choices=MODEL_PARTS, required=True)
     options = parser.parse_args()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     train_part(load(), options.part)

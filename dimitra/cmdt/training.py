@@ -14,6 +14,7 @@ from dimitra.cmdt.dataset import Batch, Windows
 from dimitra.cmdt.loss import losses
 from dimitra.cmdt.model import CMDT
 from dimitra.diffusion.schedule import NoiseSchedule, linear_schedule
+from dimitra.diffusion.target import target_of
 
 WARM_UP_SHARE = 0.05
 """Share of the steps over which the learning rate rises to its peak; then it falls by a cosine."""
@@ -127,7 +128,8 @@ def train_step(
     clean = core.normalise(batch.clean)
     noisy = schedule.add_noise(clean, batch.noise, batch.steps)
     predicted = model(noisy, batch.steps, batch.mask, batch.conditions)
-    parts = losses(predicted, clean, batch.mask, config.loss_weight, config.first_pose_weight)
+    wanted = target_of(core.config.target, schedule, clean, batch.noise, batch.steps)
+    parts = losses(predicted, wanted, batch.mask, config.loss_weight, config.first_pose_weight)
     optimiser.zero_grad(set_to_none=True)
     parts.total.backward()  # type: ignore[no-untyped-call]
     norm = float(nn.utils.clip_grad_norm_(core.parameters(), config.grad_clip))

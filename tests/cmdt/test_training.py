@@ -42,7 +42,9 @@ def run(config: TrainingConfig, corpus: MemoryCorpus) -> tuple[CMDT, list[StepRe
 def test_a_repeat_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         model, curve = run(CONFIG, toy_corpus(5))
-        trained = checkpoint.TrainedPart("pose", tuple(range(64, 70)), 1, 500, model)
+        trained = checkpoint.TrainedPart(
+            "pose", tuple(range(64, 70)), 1, 500, model, tuple(range(13))
+        )
         checkpoint.save(tmp_path / name, trained, CONFIG, 1, curve)
     for file in (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.CURVE):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
