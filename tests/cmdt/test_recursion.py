@@ -7,12 +7,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dimitra.cmdt.checkpoint import TrainedPart
+from dimitra.cmdt.chunks import seam_report
 from dimitra.cmdt.conditions import Conditions
 from dimitra.cmdt.dataset import gather_conditions
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.parts import ModelPart, mouth_columns, part_columns, parts_of
 from dimitra.cmdt.recursion import SamplingConfig, denoiser_of, generate_motion, generate_part
+from dimitra.diffusion.samplers import Sampler
 from dimitra.diffusion.schedule import linear_schedule
+from dimitra.diffusion.spacing import Spacing
 from dimitra.diffusion.target import Target, target_of
 from tests.cmdt.corpus import toy_clip, toy_model
 
@@ -166,3 +169,58 @@ def test_other_targets_give_the_same_motion_from_equal_knowledge(target: Target)
     trained = TrainedPart("pose", tuple(range(64, 70)), 1, 500, Other(config), MOUTH)
     motion = generate_part(trained, toy_clip("c", 19, 0).drive, first_pose(), SAMPLING, "c")
     np.testing.assert_allclose(motion, first_pose()[64:] + np.arange(19)[:, None], atol=2e-3)
+
+
+class Wandering(CMDT):
+    """The exact denoiser of a stationary random walk of unit variance that starts at the condition.
+
+    ``x_i = RHO x_(i-1) + noise`` is Markov, so motion drawn chunk by chunk from the last pose has
+    the distribution of motion drawn at once. Given the first pose p, the walk is Gaussian with mean
+    ``RHO^i p`` and covariance ``RHO^|i-j| - RHO^(i+j)``.
+    """
+
+    RHO = 0.9
+
+    def encode(self, conditions: Conditions) -> Tensor:  # type: ignore[override]
+        return conditions.first_pose.values.double()
+
+    def denoise(  # type: ignore[override]
+        self, noisy: Tensor, steps: Tensor, mask: Tensor, encoded: Tensor
+    ) -> Tensor:
+        frames = torch.arange(noisy.shape[1], dtype=torch.float64)
+        mean = self.RHO ** frames[None, :, None] * encoded
+        apart, along = (frames[:, None] - frames).abs(), frames[:, None] + frames
+        spread = self.RHO**apart - self.RHO**along
+        kept = linear_schedule(500).alpha_bar_of(int(steps[0]))
+        seen = kept * spread + (1.0 - kept) * torch.eye(len(frames), dtype=torch.float64)
+        gain = kept**0.5 * torch.linalg.solve(seen, spread).T
+        return (mean + gain @ (noisy.double() - kept**0.5 * mean)).float()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "count", "spacing", "spread"),
+    [
+        ("dpm_solver", 20, "log_snr", 0.05),
+        # 50 steps with the smaller of the two variances lose some of the walk's own
+        ("ancestral", 50, "leading", 0.2),
+    ],
+)
+def test_seams_are_no_larger_than_the_inside_with_an_exact_denoiser(
+    sampler: Sampler, count: int, spacing: Spacing, spread: float
+) -> None:
+    trained = TrainedPart(
+        "pose", tuple(range(64, 70)), 1, 500, Wandering(toy_model(6, frames=16).config), MOUTH
+    )
+    sampling = SamplingConfig(sampler, count, 0, spacing)
+    drive = toy_clip("c", 91, 0).drive
+    motions = [
+        generate_part(trained, drive, first_pose(), sampling, f"clip {number}")
+        for number in range(12)
+    ]
+    report = seam_report(motions, 16)
+    assert report is not None
+    assert report.seams == 12 * 5
+    assert report.seam_step == pytest.approx(report.inside_step, rel=0.1)
+    assert report.seam_bend == pytest.approx(report.inside_bend, rel=0.1)
+    step = (2.0 * (1.0 - Wandering.RHO) * 2.0 / np.pi) ** 0.5
+    assert report.inside_step == pytest.approx(step, rel=spread)
