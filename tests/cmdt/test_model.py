@@ -152,6 +152,19 @@ def test_what_is_heard_is_dropped_sample_by_sample() -> None:
     assert given.unheard().first_pose.mask.all()
 
 
+@pytest.mark.parametrize("kind", ["efficient", "softmax"])
+def test_the_model_is_one_graph_and_runs_in_bf16(kind: AttentionKind) -> None:
+    """Nothing in it stops torch.compile; half precision changes the output by a few percent."""
+    model, given = live_model(attention=kind, layers=1), conditions()
+    expected = model(*inputs(), given)
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(*inputs(), given), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(*inputs(), given).float()
+    assert (half - expected).abs().max() < 0.05 * expected.abs().max()
+
+
 def test_every_weight_gets_a_gradient() -> None:
     """None is left out of a training step, as distributed training needs."""
     for kind in ("efficient", "softmax"):

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from dimitra.cmdt import checkpoint
-from dimitra.cmdt.parts import mouth_columns
+from dimitra.cmdt.parts import MODEL_PARTS, mouth_columns, part_columns
 from dimitra.cmdt.recursion import SamplingConfig
 from dimitra.cmdt.training import TrainingConfig
-from dimitra.morphable.coefficients import PARTS, part_indices
 from dimitra.shards import read_npz, read_shard, write_shard
 from pipelines import generate
 from pipelines.mainguard import StageError
@@ -27,8 +26,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_merged()
     torch.manual_seed(0)
     training = TrainingConfig(1, 1e-3, 1.0, 0.9, 6.0, 0.0, 500)
-    for part in PARTS:
-        columns = tuple(part_indices("open_head")[part])
+    for part in MODEL_PARTS:
+        columns = part_columns("open_head", part)
         model = toy_model(len(columns), frames=20)
         with torch.no_grad():
             for weight in model.parameters():
@@ -67,6 +66,16 @@ def test_motion_comes_from_the_first_pose_and_speech_alone() -> None:
     samples[clip.clip_id]["motion.npz"] = generate.npz_bytes(arrays)
     write_shard(path, samples)
     assert generate.make_worker(PARAMS)(clip, {}) != made
+
+
+def test_the_joint_model_generates_all_values_in_place_of_the_three() -> None:
+    clip = next(clip for clip in CLIPS if clip.clip_id == "bbb-009")
+    options = PARAMS | {"models": "joint", "overlap": 3, "sampler": "dpm_solver"}
+    made = generate.make_worker(options)(clip, {})
+    motion = read_npz(made["generated.npz"])["motion"]
+    assert motion.shape == (FRAMES, 70)
+    assert np.isfinite(motion).all()
+    assert made != generate.make_worker(options | {"models": "separate"})(clip, {})
 
 
 @pytest.mark.parametrize(
