@@ -15,10 +15,12 @@ import torch
 
 from dimitra.clips import Clip
 from dimitra.cmdt.checkpoint import load as load_part
+from dimitra.cmdt.chunks import chunk_bounds
 from dimitra.cmdt.dataset import ShardCorpus
+from dimitra.cmdt.parts import parts_of
 from dimitra.cmdt.recursion import SamplingConfig, generate_motion
-from dimitra.diffusion.samplers import spaced_steps
-from dimitra.morphable.coefficients import PARTS
+from dimitra.diffusion.schedule import linear_schedule
+from dimitra.diffusion.spacing import spaced_steps
 from dimitra.shards import Members, Sidecar, npz_bytes
 from pipelines.jobs import Job, Unit, Worker, read_manifest, run
 from pipelines.mainguard import StageError, guarded
@@ -39,12 +41,13 @@ def make_worker(params: dict[str, Any]) -> Worker:
     """Worker that generates the motion of one clip.
 
     Args:
-        params: ``sampler``, ``steps`` and ``seed``.
+        params: ``models`` and the fields of ``SamplingConfig``.
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    models = [load_part(MODELS / part) for part in PARTS]
-    sampling = SamplingConfig(params["sampler"], params["steps"], params["seed"])
+    settings = dict(params)
+    models = [load_part(MODELS / part) for part in parts_of(settings.pop("models"))]
+    sampling = SamplingConfig(**settings)
     open_shard = functools.lru_cache(maxsize=2)(lambda path: ShardCorpus([path]))
 
     def worker(clip: Clip, parts: Members) -> Members:  # noqa: ARG001 - by Worker's signature
@@ -69,36 +72,42 @@ def plan(clips: list[Clip]) -> tuple[Unit, ...]:
     return tuple(units)
 
 
-def check_steps(params: Params) -> None:
-    """Refuse a number of sampling steps that the schedule does not offer.
+def check_sampling(params: Params) -> None:
+    """Refuse sampling that schedule or chunks do not allow, before any work.
 
     Raises:
-        StageError: naming the counts that work.
+        StageError: naming the key, and what is allowed.
     """
+    section = params.generate
     try:
-        spaced_steps(params.diffusion.steps, params.generate.steps)
+        spaced_steps(linear_schedule(params.diffusion.steps), section.steps, section.spacing)
     except ValueError as error:
         raise StageError(f"generate.steps: {error}") from error
+    try:
+        chunk_bounds(1, params.model.frames, section.overlap)
+    except ValueError as error:
+        raise StageError(f"generate.overlap: {error}") from error
+    if section.guidance != 1.0 and params.diffusion.null_probability == 0.0:
+        raise StageError(
+            f"generate.guidance is {section.guidance}, but diffusion.null_probability is 0, so the "
+            "models never see motion without speech: set it to 0.1 or so, or guidance to 1"
+        )
 
 
 def main() -> None:
     """Run the stage."""
     params = load()
-    check_steps(params)
+    check_sampling(params)
     job = Job(
         stage="generate",
         worker="pipelines.generate:make_worker",
-        params={
-            "sampler": params.generate.sampler,
-            "steps": params.generate.steps,
-            "seed": params.seed,
-        },
+        params=params.generate.model_dump(exclude={"deadline_s"}) | {"seed": params.seed},
         units=plan(read_manifest()),
         output=OUTPUT,
         budget=params.budgets.generate,
         deadline_s=params.generate.deadline_s,
         seed=params.seed,
-        corpus_inputs=tuple(MODELS / part for part in PARTS),
+        corpus_inputs=tuple(MODELS / part for part in parts_of(params.generate.models)),
         packages=("torch",),
     )
     run(job, params.ray, params.storage)

@@ -379,6 +379,9 @@ class ModelParams(Section):
     speech_hidden: Annotated[int, Field(ge=16, le=16384)]
     """Width between the two layers that embed the speech features of a frame's window."""
     feed_forward: Annotated[int, Field(ge=16, le=16384)]
+    """Hidden width of the decoder's feed-forwards."""
+    encoder_feed_forward: Annotated[int, Field(ge=16, le=16384)]
+    """That of the condition encoders."""
     layers: Annotated[int, Field(ge=1, le=64)]
     heads: Annotated[int, Field(ge=1, le=64)]
     encoder_layers: Annotated[int, Field(ge=1, le=64)]
@@ -386,6 +389,22 @@ class ModelParams(Section):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
     window: Annotated[int, Field(ge=0, le=16)]
     """Speech-feature window: frame i sees features within +-window of its centre."""
+    attention: Literal["efficient", "softmax"] = "efficient"
+    """Of decoder and encoders; softmax is the ablation, quadratic in the frames."""
+    conditions: tuple[Literal["speech", "phonemes", "text", "first_pose"], ...] = (
+        "speech",
+        "phonemes",
+        "text",
+        "first_pose",
+    )
+    """What the model takes; what is left out has no weights."""
+
+    @field_validator("conditions")
+    @classmethod
+    def _each_once(cls, conditions: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(conditions)) != len(conditions):
+            raise ValueError(f"each at most once, not {', '.join(conditions)}")
+        return conditions
 
     @model_validator(mode="after")
     def _whole_heads(self) -> ModelParams:
@@ -399,6 +418,10 @@ class ModelParams(Section):
 class DiffusionParams(Section):
     steps: Annotated[int, Field(ge=21, le=10_000)]
     """At 20 and below the last beta of the linear schedule is not under 1."""
+    target: Literal["x0", "epsilon", "v"] = "x0"
+    """What the models predict."""
+    null_probability: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the training windows without speech, phonemes and text; guidance needs some."""
 
 
 class PartParams(Section):
@@ -438,8 +461,18 @@ class TrainParams(Section):
 
 
 class GenerateParams(Section):
-    sampler: Literal["ddim", "ancestral"]
+    models: Literal["separate", "joint"] = "separate"
+    """The paper's three, or the one of all 70 values in ``models/all``."""
+    sampler: Literal["ddim", "ancestral", "dpm_solver"]
     steps: Annotated[int, Field(ge=1)]
+    spacing: Literal["leading", "trailing", "log_snr"] = "leading"
+    """Which of the diffusion steps the sampler visits."""
+    guidance: Annotated[float, Field(ge=0.0, le=20.0)] = 1.0
+    """Classifier-free guidance; 1: none."""
+    overlap: Annotated[int, Field(ge=0, le=999)] = 0
+    """Frames blended where two chunks meet."""
+    mouth: Literal["reset", "carry"] = "reset"
+    """A chunk's condition has the clip's first mouth, or the last generated one."""
     deadline_s: Seconds
 
 

@@ -1,4 +1,4 @@
-"""Train one part's motion model: `python -m pipelines.train --part lips|expression|pose`.
+"""Train one part's motion model: `python -m pipelines.train --part lips|expression|pose|all`.
 
 Writes `models/<part>/`; parameters, curves, throughput, pictures of motion and the digests of the
 input shards go to MLflow (`mlflow.db` of the main checkout, or `MLFLOW_TRACKING_URI`). Killed at
@@ -24,10 +24,11 @@ import torch
 from dimitra.cmdt import checkpoint
 from dimitra.cmdt.dataset import ShardCorpus
 from dimitra.cmdt.model import CMDT
+from dimitra.cmdt.parts import MODEL_PARTS, ModelPart, mouth_columns
 from dimitra.cmdt.peers import Alone
 from dimitra.cmdt.resume import StepRecord, TrainingState
 from dimitra.cmdt.training import TrainingDivergedError
-from dimitra.morphable.coefficients import PARTS, Part
+from dimitra.morphable.coefficients import PARTS
 from dimitra.shards import read_sidecar
 from pipelines.closure import code_digest
 from pipelines.connection import LOCAL, address_of
@@ -37,7 +38,7 @@ from pipelines.motion_plot import draw
 from pipelines.params import Params, load
 from pipelines.progress import console
 from pipelines.train_group import Listener, train_group
-from pipelines.training import Plan, build_model, local_corpus, train_share
+from pipelines.training import Plan, build_model, local_corpus, part_params, train_share
 from pipelines.training_record import TrainingRecord, recorded
 from pipelines.work_cache import WorkCache, digest_of, local_shards, package_version
 
@@ -45,7 +46,7 @@ SHARDS = Path("data/shards")
 MODELS = Path("models")
 
 
-def make_plan(params: Params, part: Part) -> Plan:
+def make_plan(params: Params, part: ModelPart) -> Plan:
     """What is trained, and the key that names it.
 
     Raises:
@@ -64,7 +65,7 @@ def make_plan(params: Params, part: Part) -> Plan:
             "model": params.model.model_dump(),
             "diffusion": params.diffusion.model_dump(),
             "train": params.train.model_dump(exclude=set[str](PARTS)),
-            "own": getattr(params.train, part).model_dump(),
+            "own": part_params(params, part).model_dump(),
             "face_model": params.fit.face_model,
             "seed": params.seed,
             "shards": [[path.name, sha256] for path, sha256 in zip(shards, digests, strict=True)],
@@ -123,7 +124,13 @@ def trained_part(plan: Plan, model: CMDT) -> checkpoint.TrainedPart:
     """The part with what is needed to use it."""
     params = plan.params
     return checkpoint.TrainedPart(
-        plan.part, plan.columns, params.model.window, params.diffusion.steps, model
+        plan.part,
+        plan.columns,
+        params.model.window,
+        params.diffusion.steps,
+        model,
+        mouth_columns(params.fit.face_model),
+        params.diffusion.null_probability,
     )
 
 
@@ -145,7 +152,7 @@ def _together(
     return model.eval(), list(state.curve)
 
 
-def train_part(params: Params, part: Part) -> None:
+def train_part(params: Params, part: ModelPart) -> None:
     """Train and save one part.
 
     Raises:
@@ -180,7 +187,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--part", choices=PARTS, required=True, help="which of the three models")
+    parser.add_argument("--part", choices=MODEL_PARTS, required=True, help="which of the models")
     options = parser.parse_args()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(1)

@@ -13,10 +13,11 @@ import torch
 
 from dimitra.cmdt.dataset import Corpus, ShardCorpus, Windows
 from dimitra.cmdt.model import CMDT, CMDTConfig
+from dimitra.cmdt.parts import ModelPart, part_columns
 from dimitra.cmdt.peers import Peers
 from dimitra.cmdt.resume import StepRecord, TrainingState
 from dimitra.cmdt.training import StepTiming, TrainingConfig, deterministic, train
-from dimitra.morphable.coefficients import ANGLES, Part, part_indices
+from dimitra.morphable.coefficients import ANGLES
 from dimitra.seeds import clip_seed
 from pipelines.errors import StageError
 from pipelines.params import Params, PartParams
@@ -42,7 +43,7 @@ class Plan:
     """
 
     params: Params
-    part: Part
+    part: ModelPart
     shards: tuple[tuple[str, str], ...]
     stats: dict[str, Any]
     key: str
@@ -51,7 +52,7 @@ class Plan:
     @property
     def columns(self) -> tuple[int, ...]:
         """The part's columns of the 70 motion values."""
-        return tuple(part_indices(self.params.fit.face_model)[self.part])
+        return part_columns(self.params.fit.face_model, self.part)
 
     @property
     def states(self) -> TrainingStates:
@@ -76,8 +77,8 @@ class Plan:
 
 
 def part_params(params: Params, part: str) -> PartParams:
-    """Training section of a part."""
-    section: PartParams = getattr(params.train, part)
+    """Training section of a part; the joint model's is that of the pose, which it holds."""
+    section: PartParams = getattr(params.train, "pose" if part == "all" else part)
     return section
 
 
@@ -118,11 +119,15 @@ def build_model(plan: Plan, corpus: Corpus) -> CMDT:
             width=sizes.width,
             speech_hidden=sizes.speech_hidden,
             feed_forward=sizes.feed_forward,
+            encoder_feed_forward=sizes.encoder_feed_forward,
             layers=sizes.layers,
             heads=sizes.heads,
             encoder_layers=sizes.encoder_layers,
             encoder_heads=sizes.encoder_heads,
             dropout=sizes.dropout,
+            attention=sizes.attention,
+            conditions=sizes.conditions,
+            target=plan.params.diffusion.target,
         )
     )
     if plan.params.train.normalise:
@@ -201,6 +206,7 @@ def train_share(
         params.train.batch,
         params.diffusion.steps,
         params.seed,
+        params.diffusion.null_probability,
     )
     resumed = plan.states.latest()
     if resumed is not None:

@@ -6,12 +6,14 @@ decoder the authors' released code builds on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from dimitra.cmdt.attention import EfficientAttention
+from dimitra.cmdt.attention import Attention, AttentionKind, Readable
 
 
 def zero_linear(inputs: int, outputs: int) -> nn.Linear:
@@ -39,12 +41,14 @@ class Stylisation(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Pre-norm efficient self-attention, stylised, with its residual."""
+    """Pre-norm self-attention, stylised, with its residual."""
 
-    def __init__(self, width: int, style_width: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, style_width: int, heads: int, dropout: float, kind: AttentionKind
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.attention = EfficientAttention(width, width, heads)
+        self.attention = Attention(width, width, heads, kind)
         self.stylisation = Stylisation(width, style_width, dropout)
 
     def forward(self, stream: Tensor, mask: Tensor, style: Tensor) -> Tensor:
@@ -55,22 +59,52 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Pre-norm efficient cross-attention, stylised.
+    """Pre-norm cross-attention, stylised.
 
     Without residual: the block concatenates its input beside the output.
     """
 
-    def __init__(self, width: int, style_width: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, style_width: int, heads: int, dropout: float, kind: AttentionKind
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.memory_norm = nn.LayerNorm(width)
-        self.attention = EfficientAttention(width, width, heads)
+        self.attention = Attention(width, width, heads, kind)
         self.stylisation = Stylisation(width, style_width, dropout)
 
-    def forward(self, stream: Tensor, memory: Memory, style: Tensor) -> Tensor:
-        """Attend from ``stream`` [B, N, width] to the memory's real tokens."""
-        attended = self.attention(self.norm(stream), self.memory_norm(memory.tokens), memory.mask)
+    def read(self, memory: Memory) -> Readable:
+        """What the attention reads of a memory; no diffusion step and no motion enters it."""
+        return self.attention.read(self.memory_norm(memory.tokens), memory.mask)
+
+    def forward(self, stream: Tensor, readable: Readable, style: Tensor) -> Tensor:
+        """Attend from ``stream`` [B, N, width] to the real tokens of a memory."""
+        attended = self.attention.answer(self.norm(stream), readable)
         stylised: Tensor = self.stylisation(attended, style)
+        return stylised
+
+
+class TokenAttention(nn.Module):
+    """Cross-attention to a memory of one token, stylised.
+
+    Every query's answer is that token's value, whatever query and key are (``attention``), and
+    neither gets a gradient. So neither is built, and the answer is worked out once for all frames.
+    """
+
+    def __init__(self, width: int, style_width: int, dropout: float) -> None:
+        super().__init__()
+        self.memory_norm = nn.LayerNorm(width)
+        self.to_values = nn.Linear(width, width)
+        self.stylisation = Stylisation(width, style_width, dropout)
+
+    def read(self, memory: Memory) -> Tensor:
+        """[B, 1, width] the token's value; zero where it is masked."""
+        values: Tensor = self.to_values(self.memory_norm(memory.tokens))
+        return values.masked_fill(~memory.mask[..., None], 0.0)
+
+    def forward(self, value: Tensor, style: Tensor) -> Tensor:
+        """[B, 1, width] the answer that every frame gets."""
+        stylised: Tensor = self.stylisation(value, style)
         return stylised
 
 
@@ -108,35 +142,77 @@ class Memory:
         return (self.tokens * weights).sum(1) / weights.sum(1).clamp(min=1.0)
 
 
+ATTENDED = ("phonemes", "text")
+"""Conditions of many tokens that a block's stream attends to; the first pose has one."""
+
+
+@dataclass(frozen=True)
+class ReadMemories:
+    """The conditions as one block reads them: computed once a window, whatever the step.
+
+    Attributes:
+        sequences: of the conditions in ``ATTENDED`` that the model has.
+        first_pose: [B, 1, width], or None where the model has none.
+    """
+
+    sequences: dict[str, Readable]
+    first_pose: Tensor | None
+
+
 class Block(nn.Module):
     """One layer of the cMDT's decoder.
 
     Speech is added to the stream; self-attention; phonemes, text and first pose are each attended
     to from the self-attention's output; the three and that output are concatenated and projected
-    back to one width, normalised, and fed forward.
+    back to one width, normalised, and fed forward. A condition that the model does not have takes
+    its attention and its share of the concatenation with it.
     """
 
     def __init__(
-        self, width: int, hidden: int, style_width: int, heads: int, dropout: float
+        self,
+        width: int,
+        hidden: int,
+        style_width: int,
+        heads: int,
+        dropout: float,
+        kind: AttentionKind,
+        conditions: Sequence[str],
     ) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(width, style_width, heads, dropout)
-        self.to_phonemes = CrossAttention(width, style_width, heads, dropout)
-        self.to_text = CrossAttention(width, style_width, heads, dropout)
-        self.to_first_pose = CrossAttention(width, style_width, heads, dropout)
-        self.merge = nn.Linear(4 * width, width)
+        self.self_attention = SelfAttention(width, style_width, heads, dropout, kind)
+        self.cross_attentions = nn.ModuleDict(
+            {
+                name: CrossAttention(width, style_width, heads, dropout, kind)
+                for name in ATTENDED
+                if name in conditions
+            }
+        )
+        self.pose_attention = (
+            TokenAttention(width, style_width, dropout) if "first_pose" in conditions else None
+        )
+        parts = 1 + len(self.cross_attentions) + (self.pose_attention is not None)
+        self.merge = nn.Linear(parts * width, width)
         self.norm = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden, style_width, dropout)
+
+    def read(self, memories: Mapping[str, Memory]) -> ReadMemories:
+        """Project the conditions for ``forward``."""
+        pose = self.pose_attention
+        return ReadMemories(
+            {
+                name: attention.read(memories[name])  # type: ignore[operator]
+                for name, attention in self.cross_attentions.items()
+            },
+            None if pose is None else pose.read(memories["first_pose"]),
+        )
 
     def forward(
         self,
         stream: Tensor,
         mask: Tensor,
         style: Tensor,
-        speech: Tensor,
-        phonemes: Memory,
-        text: Memory,
-        first_pose: Memory,
+        speech: Tensor | None,
+        memories: ReadMemories,
     ) -> Tensor:
         """Refine ``stream`` [B, N, width].
 
@@ -145,19 +221,33 @@ class Block(nn.Module):
             mask: [B, N] bool, True for the real frames.
             style: [B, style_width], diffusion step and pooled conditions.
             speech: [B, N, width], added frame by frame; zero where a frame has none.
-            phonemes: one token a frame.
-            text: tokens of the transcript.
-            first_pose: one token.
+            memories: from ``read``.
 
         Returns:
             [B, N, width].
         """
-        attended = self.self_attention(stream + speech, mask, style)
-        parts = [
-            attended,
-            self.to_phonemes(attended, phonemes, style),
-            self.to_text(attended, text, style),
-            self.to_first_pose(attended, first_pose, style),
-        ]
-        merged: Tensor = self.feed_forward(self.norm(self.merge(torch.cat(parts, -1))), style)
-        return merged
+        if speech is not None:
+            stream = stream + speech
+        attended: Tensor = self.self_attention(stream, mask, style)
+        parts = [attended]
+        for name, attention in self.cross_attentions.items():
+            parts.append(attention(attended, memories.sequences[name], style))
+        merged = self._merge(parts, memories.first_pose, style)
+        refined: Tensor = self.feed_forward(self.norm(merged), style)
+        return refined
+
+    def _merge(self, parts: list[Tensor], pose: Tensor | None, style: Tensor) -> Tensor:
+        """The merging layer over ``parts`` [B, N, width] and the pose's answer beside them.
+
+        The answer is the same in every frame, so its share of the product is worked out once.
+        """
+        joined = torch.cat(parts, dim=-1)
+        if self.pose_attention is None or pose is None:
+            merged: Tensor = self.merge(joined)
+            return merged
+        width = joined.shape[-1]
+        weight = self.merge.weight
+        answer = functional.linear(
+            self.pose_attention(pose, style), weight[:, width:], self.merge.bias
+        )
+        return functional.linear(joined, weight[:, :width]) + answer

@@ -27,11 +27,13 @@ class TrainedPart:
     """A model and what is needed to use it.
 
     Attributes:
-        part: ``lips``, ``expression`` or ``pose``.
+        part: ``lips``, ``expression``, ``pose``, or ``all``.
         columns: of the 70 motion values, those it generates.
         speech_window: w, speech features on each side of a frame's own.
         diffusion_steps: of the schedule it was trained under.
         model: in evaluation mode.
+        mouth: of the 70 motion values, those of the mouth.
+        null_probability: share of its training windows without speech, phonemes and text.
     """
 
     part: str
@@ -39,6 +41,8 @@ class TrainedPart:
     speech_window: int
     diffusion_steps: int
     model: CMDT
+    mouth: tuple[int, ...]
+    null_probability: float = 0.0
 
 
 def save(
@@ -58,6 +62,8 @@ def save(
         "columns": list(trained.columns),
         "speech_window": trained.speech_window,
         "diffusion_steps": trained.diffusion_steps,
+        "mouth": list(trained.mouth),
+        "null_probability": trained.null_probability,
         "model": asdict(trained.model.config),
         "training": asdict(training) | {"seed": seed},
     }
@@ -87,7 +93,8 @@ def load(folder: Path, device: torch.device | None = None) -> TrainedPart:
             f"`python -m pipelines.train --part {folder.name}`"
         )
     config = json.loads((folder / CONFIG).read_text())
-    model = CMDT(CMDTConfig(**config["model"]))
+    sizes = config["model"] | {"conditions": tuple(config["model"]["conditions"])}
+    model = CMDT(CMDTConfig(**sizes))
     model.load_state_dict(safetensors.torch.load((folder / WEIGHTS).read_bytes()))
     model.eval().requires_grad_(False)
     return TrainedPart(
@@ -96,4 +103,6 @@ def load(folder: Path, device: torch.device | None = None) -> TrainedPart:
         speech_window=config["speech_window"],
         diffusion_steps=config["diffusion_steps"],
         model=model.to(device or torch.device("cpu")),
+        mouth=tuple(config["mouth"]),
+        null_probability=config["null_probability"],
     )

@@ -1,23 +1,31 @@
 """The four conditions of the cMDT (speech features, phonemes, text, first pose) and their encoders.
 
-A condition is a tensor with a mask. A mask that is False everywhere drops the condition: its
-encoder's pooled vector, its cross-attention and its share of the stream are then all zero.
+A condition is a tensor with a mask and the name of its encoder. A mask that is False everywhere
+drops the condition: its encoder's pooled vector, what its cross-attention reads and its share of
+the stream are then all zero. A model can also be built without a condition (``CMDTConfig``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from dimitra.cmdt.attention import EfficientAttention
+from dimitra.cmdt.attention import Attention, AttentionKind
 from dimitra.cmdt.blocks import Memory
 
 TIME_PERIOD = 10_000.0
 """Longest period of the sinusoidal embeddings (Vaswani et al., 2017)."""
+
+
+ConditionName: TypeAlias = Literal["speech", "phonemes", "text", "first_pose"]
+CONDITIONS: tuple[ConditionName, ...] = ("speech", "phonemes", "text", "first_pose")
+HEARD: frozenset[ConditionName] = frozenset({"speech", "phonemes", "text"})
+"""Conditions that come from the sound; guidance weighs the motion with them against without."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +33,23 @@ class Condition:
     """A condition as it comes from the data.
 
     Attributes:
+        encoder: name of the model's encoder that reads it.
         values: [B, L, ...]; what stands outside the mask is arbitrary.
         mask: [B, L] bool, True for the real tokens.
     """
 
+    encoder: ConditionName
     values: Tensor
     mask: Tensor
 
     def to(self, device: torch.device) -> Condition:
-        return Condition(self.values.to(device), self.mask.to(device))
+        return Condition(self.encoder, self.values.to(device), self.mask.to(device))
 
-    def dropped(self) -> Condition:
-        """The condition without any token."""
-        return replace(self, mask=torch.zeros_like(self.mask))
+    def dropped(self, samples: Tensor | None = None) -> Condition:
+        """The condition without any token, in every sample or in those that are True in [B]."""
+        if samples is None:
+            return replace(self, mask=torch.zeros_like(self.mask))
+        return replace(self, mask=self.mask & ~samples[:, None])
 
 
 @dataclass(frozen=True)
@@ -56,13 +68,22 @@ class Conditions:
     text: Condition
     first_pose: Condition
 
+    def __iter__(self) -> Iterator[Condition]:
+        return iter((self.speech, self.phonemes, self.text, self.first_pose))
+
+    def map(self, change: Callable[[Condition], Condition]) -> Conditions:
+        """Each condition changed by ``change``."""
+        return Conditions(**{condition.encoder: change(condition) for condition in self})
+
     def to(self, device: torch.device) -> Conditions:
-        return Conditions(
-            self.speech.to(device),
-            self.phonemes.to(device),
-            self.text.to(device),
-            self.first_pose.to(device),
-        )
+        return self.map(lambda condition: condition.to(device))
+
+    def unheard(self, samples: Tensor | None = None) -> Conditions:
+        """Without what is heard, in every sample or in those that are True in [B].
+
+        The first pose stays: motion without speech must begin where motion with it begins.
+        """
+        return self.map(lambda c: c.dropped(samples) if c.encoder in HEARD else c)
 
 
 def sinusoid(positions: Tensor, width: int) -> Tensor:
@@ -82,11 +103,13 @@ def sinusoid(positions: Tensor, width: int) -> Tensor:
 
 
 class EncoderLayer(nn.Module):
-    """A post-norm Transformer encoder layer on efficient attention."""
+    """A post-norm Transformer encoder layer."""
 
-    def __init__(self, width: int, hidden: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, hidden: int, heads: int, dropout: float, kind: AttentionKind
+    ) -> None:
         super().__init__()
-        self.attention = EfficientAttention(width, width, heads)
+        self.attention = Attention(width, width, heads, kind)
         self.project = nn.Linear(width, width)
         self.attention_norm = nn.LayerNorm(width)
         self.layers = nn.Sequential(
@@ -117,11 +140,12 @@ class SequenceEncoder(nn.Module):
         layers: int,
         heads: int,
         dropout: float,
+        kind: AttentionKind,
     ) -> None:
         super().__init__()
         self.embedding = embedding
         self.layers = nn.ModuleList(
-            EncoderLayer(width, hidden, heads, dropout) for _ in range(layers)
+            EncoderLayer(width, hidden, heads, dropout, kind) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
         self.width = width
@@ -159,8 +183,11 @@ class PoseEncoder(nn.Module):
         return Memory(self.layers(values), condition.mask)
 
 
-def pad_stack(tensors: Sequence[Tensor]) -> Condition:
-    """Stack tensors [L_i, ...] of unequal lengths, zero-padded, with the mask of what is real.
+def pad_stack(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Stack tensors [L_i, ...] of unequal lengths, zero-padded.
+
+    Returns:
+        [B, L, ...] and the mask [B, L] of what is real.
 
     Raises:
         ValueError: there is nothing to stack.
@@ -169,4 +196,4 @@ def pad_stack(tensors: Sequence[Tensor]) -> Condition:
         raise ValueError("a batch needs at least one sample")
     lengths = torch.tensor([len(tensor) for tensor in tensors])
     mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
-    return Condition(nn.utils.rnn.pad_sequence(list(tensors), batch_first=True), mask)
+    return nn.utils.rnn.pad_sequence(list(tensors), batch_first=True), mask

@@ -143,11 +143,15 @@ def gather_conditions(drives: Sequence[DriveWindow], first_poses: Tensor) -> Con
         drives: B windows.
         first_poses: [B, d].
     """
+    speech = pad_stack([drive.speech for drive in drives])
+    phonemes = pad_stack([drive.phonemes for drive in drives])
+    text = pad_stack([drive.text for drive in drives])
+    real = torch.ones(len(drives), 1, dtype=torch.bool)
     return Conditions(
-        speech=pad_stack([drive.speech for drive in drives]),
-        phonemes=pad_stack([drive.phonemes for drive in drives]),
-        text=pad_stack([drive.text for drive in drives]),
-        first_pose=Condition(first_poses[:, None], torch.ones(len(drives), 1, dtype=torch.bool)),
+        speech=Condition("speech", *speech),
+        phonemes=Condition("phonemes", *phonemes),
+        text=Condition("text", *text),
+        first_pose=Condition("first_pose", first_poses[:, None], real),
     )
 
 
@@ -168,6 +172,8 @@ class Windows:
         batch: windows a step.
         diffusion_steps: steps of the noise schedule.
         seed: of the run.
+        null_probability: share of the windows that see no speech, phonemes and text, for
+            classifier-free guidance (Ho and Salimans, 2021).
     """
 
     def __init__(
@@ -179,6 +185,7 @@ class Windows:
         batch: int,
         diffusion_steps: int,
         seed: int,
+        null_probability: float = 0.0,
     ) -> None:
         self.corpus = corpus
         self.columns = list(columns)
@@ -187,6 +194,7 @@ class Windows:
         self.batch_size = batch
         self.diffusion_steps = diffusion_steps
         self.seed = seed
+        self.null_probability = null_probability
         self._order = functools.lru_cache(maxsize=2)(self._shuffled)
 
     def _shuffled(self, epoch: int) -> list[str]:
@@ -213,6 +221,7 @@ class Windows:
         """
         length = self.length_of(step)
         clip_ids, motions, drives, noises, levels = [], [], [], [], []
+        unheard: list[bool] = []
         for slot in range(rank, self.batch_size, peers):
             epoch, place = divmod(step * self.batch_size + slot, len(self.corpus.clip_ids))
             clip = self.corpus.load(self._order(epoch)[place])
@@ -225,13 +234,18 @@ class Windows:
             motions.append(torch.from_numpy(clip.motion[start : start + frames][:, self.columns]))
             drives.append(clip.drive.window(start, frames, self.speech_window))
             clip_ids.append(clip.clip_id)
-        clean = pad_stack(motions)
-        first_poses = torch.stack([motion[0] for motion in motions])
+            if self.null_probability:
+                draw = torch.rand((), generator=generator)
+                unheard.append(bool(draw < self.null_probability))
+        clean, mask = pad_stack(motions)
+        conditions = gather_conditions(drives, torch.stack([motion[0] for motion in motions]))
+        if self.null_probability:
+            conditions = conditions.unheard(torch.tensor(unheard))
         return Batch(
             clip_ids=tuple(clip_ids),
-            clean=clean.values,
-            mask=clean.mask,
-            conditions=gather_conditions(drives, first_poses),
-            noise=pad_stack(noises).values,
+            clean=clean,
+            mask=mask,
+            conditions=conditions,
+            noise=pad_stack(noises)[0],
             steps=torch.stack(levels),
         )

@@ -1,32 +1,34 @@
 """Motion of any length, generated in chunks of at most N frames from the last generated pose.
 
-Each chunk after the first begins at the last frame of the one before: that pose is its condition,
-and its own first frame, which reproduces the condition, is dropped, so that no pose stands twice.
-The lips' condition is reset to the clip's first mouth at every chunk, as in the authors' code, so
+Each chunk after the first begins at a frame of the one before: that pose is its condition. The
+mouth's condition is reset to the clip's first mouth at every chunk, as in the authors' code, so
 that errors of the mouth do not add up; what was generated is never written over.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dimitra.cmdt.checkpoint import TrainedPart
+from dimitra.cmdt.chunks import chunk_bounds, join
+from dimitra.cmdt.conditions import Conditions
 from dimitra.cmdt.dataset import gather_conditions
 from dimitra.cmdt.drive import Drive
-from dimitra.diffusion.samplers import Sampler, sample, spaced_steps
+from dimitra.diffusion.samplers import Denoiser, Sampler, sample
 from dimitra.diffusion.schedule import linear_schedule
+from dimitra.diffusion.spacing import Spacing, spaced_steps
+from dimitra.diffusion.target import clean_from
 from dimitra.morphable.coefficients import MOTION_SIZE
 from dimitra.seeds import clip_seed
 
-RESET_PARTS = frozenset({"lips"})
-"""Parts whose condition goes back to the clip's first pose at every chunk."""
+MouthRule: TypeAlias = Literal["reset", "carry"]
 
 
 @dataclass(frozen=True)
@@ -34,29 +36,69 @@ class SamplingConfig:
     """How motion is sampled.
 
     Attributes:
-        sampler: ``ddim`` (eta 0) or ``ancestral``.
+        sampler: ``ddim`` (eta 0), ``ancestral`` or ``dpm_solver``.
         steps: denoising steps a chunk.
         seed: of the run; the noise comes from (seed, clip id, part, chunk).
+        spacing: which of the diffusion steps.
+        guidance: weight of the motion with speech against that without (Ho and Salimans, 2021); 1
+            is the plain conditional model.
+        overlap: frames blended at a seam.
+        mouth: ``reset``: each chunk's condition has the clip's first mouth; ``carry``: the last
+            generated one, as for all other values.
     """
 
     sampler: Sampler
     steps: int
     seed: int
+    spacing: Spacing = "leading"
+    guidance: float = 1.0
+    overlap: int = 0
+    mouth: MouthRule = "reset"
 
 
-def chunk_bounds(frames: int, longest: int) -> list[tuple[int, int]]:
-    """Cut ``frames`` into chunks (start, end) of near-equal length, each of at most ``longest``.
+def denoiser_of(
+    trained: TrainedPart, conditions: Conditions, mask: Tensor, guidance: float = 1.0
+) -> Denoiser:
+    """The part's model under fixed conditions, as samplers call it: x_0 from x_t.
 
-    Neighbours share one frame: a chunk starts at the last frame of the one before.
+    The conditions are encoded once, whatever the number of steps.
+
+    Args:
+        trained: the part.
+        conditions: of B windows, on the model's device.
+        mask: [B, N] bool, True for the real frames.
+        guidance: x_0 is extrapolated from that without speech to that with it by this factor.
 
     Raises:
-        ValueError: there is no frame, or a chunk cannot hold two.
+        ValueError: guidance of a model that was never trained without speech.
     """
-    if frames < 1 or longest < 2:
-        raise ValueError(f"cannot cut {frames} frames into chunks of {longest}")
-    count = max(1, math.ceil((frames - 1) / (longest - 1)))
-    seams = [round(index * (frames - 1) / count) for index in range(count + 1)]
-    return [(start, end + 1) for start, end in itertools.pairwise(seams)]
+    if guidance != 1.0 and trained.null_probability == 0.0:
+        raise ValueError(
+            f"guidance of {guidance}, but the part {trained.part} was never trained without "
+            "speech: train it with diffusion.null_probability over 0, or leave guidance at 1"
+        )
+    model = trained.model
+    schedule = linear_schedule(trained.diffusion_steps)
+
+    def under(given: Conditions) -> Denoiser:
+        encoded = model.encode(given)
+
+        def denoise(noisy: Tensor, step: int) -> Tensor:
+            level = torch.full((len(noisy),), step, dtype=torch.int64, device=noisy.device)
+            output = model.denoise(noisy, level, mask, encoded)
+            return clean_from(model.config.target, schedule, output, noisy, step)
+
+        return denoise
+
+    heard = under(conditions)
+    if guidance == 1.0:
+        return heard
+    unheard = under(conditions.unheard())
+
+    def guided(noisy: Tensor, step: int) -> Tensor:
+        return torch.lerp(unheard(noisy, step), heard(noisy, step), guidance)
+
+    return guided
 
 
 @torch.no_grad()
@@ -73,38 +115,41 @@ def generate_part(
         trained: the part's model.
         drive: speech, phonemes and text of T frames.
         first_pose: [70] motion values of the first frame.
-        sampling: sampler, steps and seed.
+        sampling: sampler, steps, seed and seams.
         clip_id: names the noise.
 
     Returns:
         [T, d].
+
+    Raises:
+        ValueError: steps, overlap or guidance that the model does not allow.
     """
     model = trained.model
     device = model.shift.device
     schedule = linear_schedule(trained.diffusion_steps)
-    steps = spaced_steps(trained.diffusion_steps, sampling.steps)
+    steps = spaced_steps(schedule, sampling.steps, sampling.spacing)
     columns = list(trained.columns)
     first = torch.from_numpy(np.ascontiguousarray(first_pose[columns], dtype=np.float32))
-    pose = first
-    pieces: list[torch.Tensor] = []
-    for index, (start, end) in enumerate(chunk_bounds(drive.frames, model.config.frames)):
+    resets = torch.tensor(
+        [sampling.mouth == "reset" and column in trained.mouth for column in columns]
+    )
+    motion = first[None]
+    for index, (start, end) in enumerate(
+        chunk_bounds(drive.frames, model.config.frames, sampling.overlap)
+    ):
+        pose = torch.where(resets, first, motion[start])
         window = drive.window(start, end - start, trained.speech_window)
-        encoded = model.encode(gather_conditions([window], pose[None]).to(device))
+        conditions = gather_conditions([window], pose[None]).to(device)
         mask = torch.ones(1, end - start, dtype=torch.bool, device=device)
         generator = torch.Generator().manual_seed(
             clip_seed(sampling.seed, clip_id, trained.part, str(index))
         )
         noise = torch.randn(1, end - start, len(columns), generator=generator)
-
-        def denoise(noisy: torch.Tensor, step: int) -> torch.Tensor:
-            level = torch.full((1,), step, dtype=torch.int64, device=device)
-            return model.denoise(noisy, level, mask, encoded)  # noqa: B023 - called in this turn
-
+        denoise = denoiser_of(trained, conditions, mask, sampling.guidance)
         drawn = sample(sampling.sampler, denoise, noise.to(device), schedule, steps, generator)
-        motion = model.denormalise(drawn)[0].cpu()
-        pieces.append(motion[1:] if index else motion)
-        pose = first if trained.part in RESET_PARTS else motion[-1]
-    return torch.cat(pieces).numpy()
+        chunk = model.denormalise(drawn)[0].cpu()
+        motion = join(motion, chunk, sampling.overlap) if index else chunk
+    return motion.numpy()
 
 
 def generate_motion(
@@ -117,14 +162,14 @@ def generate_motion(
     """Generate a clip's motion [T, 70] from its first pose and its speech.
 
     Args:
-        parts: models whose columns cover the 70 values once each.
+        parts: models whose columns cover the 70 values once each: the paper's three, or one of all.
         drive: speech, phonemes and text of T frames.
         first_pose: [70] motion values of the first frame.
-        sampling: sampler, steps and seed.
+        sampling: sampler, steps, seed and seams.
         clip_id: names the noise.
 
     Raises:
-        ValueError: the parts do not cover every column exactly once.
+        ValueError: the parts do not cover every column exactly once, or see ``generate_part``.
     """
     covered = sorted(column for part in parts for column in part.columns)
     if covered != list(range(MOTION_SIZE)):

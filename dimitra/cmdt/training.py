@@ -26,6 +26,7 @@ from dimitra.cmdt.peers import Alone, Peers
 from dimitra.cmdt.prefetch import AHEAD, batches
 from dimitra.cmdt.resume import StepRecord, TrainingState
 from dimitra.diffusion.schedule import NoiseSchedule, linear_schedule
+from dimitra.diffusion.target import target_of
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -161,9 +162,10 @@ def train_step(
     half = config.precision == "bfloat16"
     with torch.autocast(clean.device.type, torch.bfloat16, enabled=half):
         predicted = model(noisy, batch.steps, batch.mask, batch.conditions)
+    wanted = target_of(core.config.target, schedule, clean, batch.noise, batch.steps)
     parts = losses(
         predicted.float(),
-        clean,
+        wanted,
         batch.mask,
         config.loss_weight,
         config.first_pose_weight,

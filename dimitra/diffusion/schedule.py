@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,10 +50,27 @@ class NoiseSchedule:
         Returns:
             [B, ...] x_t, of the type of ``clean``.
         """
-        shape = (-1,) + (1,) * (clean.ndim - 1)
-        kept = torch.from_numpy(self.alpha_bar).to(clean.device)[steps].reshape(shape)
-        signal, spread = kept.sqrt().to(clean.dtype), (1.0 - kept).sqrt().to(clean.dtype)
+        signal, spread = self.weights_of(steps, clean)
         return signal * clean + spread * noise
+
+    def weights_of(self, steps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of x_0 and of the noise in x_t.
+
+        Args:
+            steps: [B] int64 step of each sample.
+            like: [B, ...], what they are to be multiplied with.
+
+        Returns:
+            Two tensors [B, 1, ...] of the type and number of axes of ``like``.
+        """
+        shape = (-1,) + (1,) * (like.ndim - 1)
+        kept = torch.from_numpy(self.alpha_bar).to(like.device)[steps].reshape(shape)
+        return kept.sqrt().to(like.dtype), (1.0 - kept).sqrt().to(like.dtype)
+
+    def log_snr_of(self, step: int) -> float:
+        """``log(signal / noise)`` of amplitudes after ``step``, the time of DPM-Solver."""
+        kept = self.alpha_bar_of(step)
+        return 0.5 * math.log(kept / (1.0 - kept))
 
 
 def linear_schedule(steps: int) -> NoiseSchedule:

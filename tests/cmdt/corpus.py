@@ -80,20 +80,23 @@ def toy_parts(clip: MotionClip) -> Members:
     }
 
 
-def toy_model(motion: int, frames: int = 32, width: int = 32) -> CMDT:
-    return CMDT(
-        CMDTConfig(
-            motion=motion,
-            frames=frames,
-            speech_values=3 * FEATURES,
-            text_values=TEXT,
-            width=width,
-            speech_hidden=width,
-            feed_forward=2 * width,
-            layers=2,
-            heads=4,
-            encoder_layers=1,
-            encoder_heads=4,
-            dropout=0.0,
-        )
+def toy_config(motion: int, frames: int = 32, width: int = 32) -> CMDTConfig:
+    return CMDTConfig(
+        motion=motion,
+        frames=frames,
+        speech_values=3 * FEATURES,
+        text_values=TEXT,
+        width=width,
+        speech_hidden=width,
+        feed_forward=2 * width,
+        encoder_feed_forward=2 * width,
+        layers=2,
+        heads=4,
+        encoder_layers=1,
+        encoder_heads=4,
+        dropout=0.0,
     )
+
+
+def toy_model(motion: int, frames: int = 32, width: int = 32) -> CMDT:
+    return CMDT(toy_config(motion, frames, width))

@@ -86,3 +86,20 @@ def test_a_clip_in_two_shards_is_refused(tmp_path: Path) -> None:
 def test_no_shards_are_refused() -> None:
     with pytest.raises(ValueError, match="no clips"):
         ShardCorpus([])
+
+
+def test_some_windows_are_unheard_and_nothing_else_changes() -> None:
+    corpus = toy_corpus(6)
+    plain = windows(corpus)
+    some = Windows(corpus, COLUMNS, 32, 1, 4, 500, 5, null_probability=0.5)
+    heard = []
+    for step in range(20):
+        one, two = plain.batch(step), some.batch(step)
+        assert torch.equal(one.noise, two.noise)
+        assert torch.equal(one.clean, two.clean)
+        assert torch.equal(one.conditions.first_pose.mask, two.conditions.first_pose.mask)
+        rows = two.conditions.speech.mask.any(dim=1)
+        for name in ("phonemes", "text"):
+            assert torch.equal(getattr(two.conditions, name).mask.any(dim=1), rows)
+        heard += rows.tolist()
+    assert 0.3 < sum(heard) / len(heard) < 0.7

@@ -18,7 +18,9 @@ from dimitra.cmdt.training import (
     learning_rate_at,
     train,
 )
-from tests.cmdt.corpus import MemoryCorpus, toy_clip, toy_corpus, toy_model
+from dimitra.diffusion.schedule import linear_schedule
+from dimitra.diffusion.target import Target, target_of
+from tests.cmdt.corpus import MemoryCorpus, toy_clip, toy_config, toy_corpus, toy_model
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(
@@ -44,7 +46,9 @@ def run(config: TrainingConfig, corpus: MemoryCorpus) -> tuple[CMDT, list[StepRe
 def test_a_repeat_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         model, curve = run(CONFIG, toy_corpus(5))
-        trained = checkpoint.TrainedPart("pose", tuple(range(64, 70)), 1, 500, model)
+        trained = checkpoint.TrainedPart(
+            "pose", tuple(range(64, 70)), 1, 500, model, tuple(range(13))
+        )
         checkpoint.save(tmp_path / name, trained, CONFIG, 1, curve)
     for file in (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.CURVE):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
@@ -65,6 +69,19 @@ def test_the_loss_falls() -> None:
     assert end < 0.5 * start
     record = curve[10]
     assert record.loss == pytest.approx(6.0 * record.diffusion + record.first_pose, rel=1e-5)
+
+
+@pytest.mark.parametrize("target", ["epsilon", "v"])
+def test_the_loss_is_that_of_the_configured_target(target: Target) -> None:
+    """At the start the model says zero, so the loss is the target's own power."""
+    torch.manual_seed(0)
+    model = CMDT(replace(toy_config(6), target=target))
+    windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
+    with deterministic(1):
+        curve = train(model, windows, replace(CONFIG, steps=1), CPU)
+    batch = windows.batch(0)
+    goal = target_of(target, linear_schedule(500), batch.clean, batch.noise, batch.steps)
+    assert curve[0].diffusion == pytest.approx(goal[batch.mask].square().mean().item(), rel=1e-4)
 
 
 def test_bad_values_stop_training_and_name_the_clips() -> None:

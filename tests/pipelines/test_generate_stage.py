@@ -1,3 +1,4 @@
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -5,15 +6,18 @@ import pytest
 import torch
 
 from dimitra.cmdt import checkpoint
+from dimitra.cmdt.parts import MODEL_PARTS, mouth_columns, part_columns
+from dimitra.cmdt.recursion import SamplingConfig
 from dimitra.cmdt.training import TrainingConfig
-from dimitra.morphable.coefficients import PARTS, part_indices
 from dimitra.shards import read_npz, read_shard, write_shard
 from pipelines import generate
 from pipelines.mainguard import StageError
+from pipelines.params import GenerateParams
 from tests.cmdt.corpus import toy_model
 from tests.pipelines.toy_shards import CLIPS, FRAMES, small_params, write_merged
 
-PARAMS = {"sampler": "ddim", "steps": 5, "seed": 1}
+PARAMS = {"models": "separate", "sampler": "ddim", "steps": 5, "seed": 1}
+MOUTH = mouth_columns("open_head")
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +26,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_merged()
     torch.manual_seed(0)
     training = TrainingConfig(1, 1e-3, 1.0, 0.9, 6.0, 0.0, 500)
-    for part in PARTS:
-        columns = tuple(part_indices("open_head")[part])
+    for part in MODEL_PARTS:
+        columns = part_columns("open_head", part)
         model = toy_model(len(columns), frames=20)
         with torch.no_grad():
             for weight in model.parameters():
                 weight.normal_(std=0.2)
-        trained = checkpoint.TrainedPart(part, columns, 1, 500, model.eval())
+        trained = checkpoint.TrainedPart(part, columns, 1, 500, model.eval(), MOUTH)
         checkpoint.save(Path("models") / part, trained, training, 0, [])
 
 
@@ -64,6 +68,31 @@ def test_motion_comes_from_the_first_pose_and_speech_alone() -> None:
     assert generate.make_worker(PARAMS)(clip, {}) != made
 
 
-def test_impossible_sampling_steps_are_refused_by_name() -> None:
-    with pytest.raises(StageError, match=r"generate\.steps: no stride over 500"):
-        generate.check_steps(small_params(generate={"steps": 499}))
+def test_the_joint_model_generates_all_values_in_place_of_the_three() -> None:
+    clip = next(clip for clip in CLIPS if clip.clip_id == "bbb-009")
+    options = PARAMS | {"models": "joint", "overlap": 3, "sampler": "dpm_solver"}
+    made = generate.make_worker(options)(clip, {})
+    motion = read_npz(made["generated.npz"])["motion"]
+    assert motion.shape == (FRAMES, 70)
+    assert np.isfinite(motion).all()
+    assert made != generate.make_worker(options | {"models": "separate"})(clip, {})
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"steps": 499}, r"generate\.steps: no stride over 500"),
+        ({"spacing": "log_snr", "steps": 50}, r"generate\.steps: 50 .* only 48"),
+        ({"overlap": 10}, r"generate\.overlap: .* 10 frames, but chunks of 20 can share 0 to 9"),
+        ({"guidance": 2.0}, r"generate\.guidance is 2\.0, but diffusion\.null_probability is 0"),
+    ],
+)
+def test_impossible_sampling_is_refused_by_name(section: dict[str, object], message: str) -> None:
+    with pytest.raises(StageError, match=message):
+        generate.check_sampling(small_params(generate=section))
+
+
+def test_every_option_of_the_parameters_reaches_the_sampler() -> None:
+    """The section's names, less the deadline, are those of ``SamplingConfig`` and ``models``."""
+    section = set(GenerateParams.model_fields) - {"deadline_s"} | {"seed"}
+    assert section == {field.name for field in fields(SamplingConfig)} | {"models"}

@@ -41,6 +41,25 @@ def test_a_part_is_trained_saved_and_logged() -> None:
     assert before == {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
 
 
+def test_an_ablation_is_a_matter_of_parameters() -> None:
+    """One joint model, fewer conditions, vanilla attention, another target, windows unheard."""
+    params = small_params(
+        model=small_params().model.model_dump(mode="json")
+        | {"conditions": ["text", "speech"], "attention": "softmax"},
+        diffusion={"target": "v", "null_probability": 0.5},
+    )
+    write_merged()
+    train.train_part(params, "all")
+    trained = checkpoint.load(Path("models/all"))
+    assert trained.columns == tuple(range(70))
+    assert trained.mouth == MOUTH["open_head"]
+    assert trained.null_probability == 0.5
+    config = trained.model.config
+    assert set(trained.model.encoders) == {"speech", "text"}
+    assert (config.attention, config.target) == ("softmax", "v")
+    assert config.conditions == ("text", "speech")
+
+
 def test_normalisation_has_a_floor_per_kind_of_value() -> None:
     stats = {
         "frames": 10,
