@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from dimitra.speech.errors import EncoderError, WeightsError
 from dimitra.speech.grid import GridEncoder
-from dimitra.speech.wav2vec2 import Wav2Vec2Network, field_and_stride
+from dimitra.speech.wav2vec2 import Wav2Vec2Network, _family, field_and_stride
 from tests.speech.signals import boats
 
 transformers = pytest.importorskip("transformers")
+_family("wav2vec2")  # so that these tests run beside a torchaudio that does not load, too
 
 SMALL: dict[str, Any] = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
