@@ -109,6 +109,7 @@ def find_mfa(command: str, dictionary: str, acoustic_model: str) -> Mfa:
             timeout=START_S,
             check=False,
             stdin=subprocess.DEVNULL,
+            env=_environment(found),
         )
     except subprocess.TimeoutExpired:
         raise MfaError(f"`{found} version` gave no answer in {START_S:.0f} s") from None
@@ -127,6 +128,15 @@ def find_mfa(command: str, dictionary: str, acoustic_model: str) -> Mfa:
         _model(dictionary, "dictionary", (".dict", ".txt")),
         _model(acoustic_model, "acoustic", (".zip", "")),
     )
+
+
+def _environment(command: str) -> dict[str, str]:
+    """MFA's own environment first on PATH, and nothing of this Python's in its way."""
+    folder = str(Path(command).parent)
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
+        "PATH": os.pathsep.join(filter(None, (folder, os.environ.get("PATH", "")))),
+    }
 
 
 def _model(name: str, kind: str, suffixes: Sequence[str]) -> Path:
@@ -279,7 +289,9 @@ class MfaAligner:
         ]  # fmt: skip
         root = place / "root"
         root.mkdir()
-        environment = {**os.environ, "MFA_ROOT_DIR": str(root), "OMP_NUM_THREADS": "1"}
+        environment = {
+            **_environment(self._mfa.command), "MFA_ROOT_DIR": str(root), "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
         said = place / "said.txt"
         # A file rather than a pipe: a child of MFA's that outlives it would hold a pipe open.
         with said.open("wb") as stream:
