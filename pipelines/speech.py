@@ -14,7 +14,7 @@ from dimitra.shards import Members, npz_bytes
 from dimitra.speech.alignment import Alignment, Utterance
 from dimitra.speech.features import SAMPLE_RATE_HZ, VIDEO_FPS, MoonshineEncoder, SpeechEncoder
 from dimitra.speech.lexicon import DictionaryError
-from dimitra.speech.mfa import MfaError, MfaMissingError
+from dimitra.speech.mfa_program import MfaError, MfaMissingError
 from dimitra.speech.phonemes import frame_phonemes
 from dimitra.speech.text import MiniLmEncoder, TextEncoder, stretches
 from dimitra.speech.textgrid import textgrid_bytes
