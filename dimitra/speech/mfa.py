@@ -33,7 +33,7 @@ from dimitra.speech.words import SpokenWord
 log = logging.getLogger(__name__)
 
 PACE = 5.0
-"""Time that it may take for a second of sound; it needs about a tenth of a second."""
+"""Time that it may take for a second of sound: a bound against hanging, no estimate."""
 _UNKNOWN = frozenset({"<unk>", "spn", "<cutoff>"})
 _BEAMS = ("--beam", "100", "--retry_beam", "400")
 """Ten times MFA's own: a clip is lost for its transcript, not for its search."""
