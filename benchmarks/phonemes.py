@@ -24,7 +24,8 @@ from dimitra.clips import ClipError
 from dimitra.media.audio import read_audio
 from dimitra.speech.aligners import ENGLISH, gmm_aligner, lexicon_for, pocketsphinx_aligner
 from dimitra.speech.alignment import PhonemeAligner, Utterance
-from dimitra.speech.mfa import MfaAligner, MfaMissingError, find_mfa
+from dimitra.speech.mfa import MfaAligner
+from dimitra.speech.mfa_program import MfaMissingError, find_mfa
 from dimitra.speech.phonemes import SILENCE_ID, frame_phonemes
 from dimitra.speech.styletalk import FPS, check_index, read_styletalk
 from dimitra.speech.transcript import WhisperRecogniser

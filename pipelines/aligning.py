@@ -20,7 +20,7 @@ from dimitra.speech.aligners import (
 )
 from dimitra.speech.alignment import Alignment, PhonemeAligner, Utterance
 from dimitra.speech.lexicon import Lexicon
-from dimitra.speech.mfa import find_mfa
+from dimitra.speech.mfa_program import find_mfa
 from dimitra.speech.transcript import Transcript
 from pipelines.params import Params
 

@@ -338,7 +338,7 @@ class SpeechParams(Section):
     unaligned: Literal["quarantine", "mark"]
     """What becomes of a clip that its aligner refuses: a row, or phonemes that are all noise."""
     dictionary: AssetRef | None
-    """Pronunciations in CMUdict's form for the trained aligner; null: English, CMUdict."""
+    """Pronunciations in CMUdict's or MFA's form; null: CMUdict. ``mfa`` has its own."""
     mfa: MfaParams = MfaParams()
     device: Literal["cpu", "cuda"]
     """Where the speech encoder runs; its answers differ in the last bits."""

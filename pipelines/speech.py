@@ -22,7 +22,7 @@ from dimitra.speech.encoders import (
 from dimitra.speech.errors import EncoderError
 from dimitra.speech.features import SAMPLE_RATE_HZ, VIDEO_FPS, SpeechEncoder
 from dimitra.speech.lexicon import DictionaryError
-from dimitra.speech.mfa import MfaError, MfaMissingError
+from dimitra.speech.mfa_program import MfaError, MfaMissingError
 from dimitra.speech.phonemes import frame_phonemes
 from dimitra.speech.text import TextEncoder, stretches
 from dimitra.speech.textgrid import textgrid_bytes

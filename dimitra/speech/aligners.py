@@ -9,7 +9,8 @@ from dimitra.clips import ClipError, Reason
 from dimitra.speech.aligner import Aligner
 from dimitra.speech.alignment import Alignment, PhonemeAligner, Utterance, unaligned
 from dimitra.speech.lexicon import Lexicon, english, read_dictionary
-from dimitra.speech.mfa import MfaAligner, MfaError, find_mfa
+from dimitra.speech.mfa import MfaAligner
+from dimitra.speech.mfa_program import MfaError, find_mfa
 from dimitra.speech.scripts import check_script
 from dimitra.speech.sphinx import PocketsphinxAligner
 

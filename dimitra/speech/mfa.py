@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import logging
 import os
-import re
-import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
@@ -28,6 +24,7 @@ from dimitra.clips import ClipError, Reason
 from dimitra.speech.acoustics import SAMPLE_RATE_HZ
 from dimitra.speech.alignment import Alignment, Utterance, without_gaps
 from dimitra.speech.lexicon import Lexicon, split_lines
+from dimitra.speech.mfa_program import START_S, TAIL, Mfa, MfaError, environment_of
 from dimitra.speech.phonemes import NOISE, VOWELS, Interval, is_arpabet, reader
 from dimitra.speech.scripts import check_script, scripts_of
 from dimitra.speech.textgrid import read_textgrid
@@ -35,125 +32,11 @@ from dimitra.speech.words import SpokenWord
 
 log = logging.getLogger(__name__)
 
-_INSTALL = (
-    "install it with `conda create -n aligner -c conda-forge montreal-forced-aligner`, put its "
-    "`mfa` on PATH or its path into speech.mfa.command, and fetch the models with `mfa model "
-    "download dictionary NAME` and `mfa model download acoustic NAME`; or set speech.aligner to "
-    "gmm or pocketsphinx"
-)
-_VERSION = re.compile(r"\b(\d+)\.\d+[.\w]*")
-_MAJOR = "3"
-START_S = 120.0
-"""Time that MFA may take to start."""
 PACE = 5.0
-"""Time that it may take for a second of sound; it needs about a tenth of a second."""
-_TAIL = 1500
+"""Time that it may take for a second of sound: a bound against hanging, no estimate."""
 _UNKNOWN = frozenset({"<unk>", "spn", "<cutoff>"})
 _BEAMS = ("--beam", "100", "--retry_beam", "400")
 """Ten times MFA's own: a clip is lost for its transcript, not for its search."""
-
-
-class MfaMissingError(FileNotFoundError):
-    """MFA, or a model of it, is not on this machine; the message says how to get it."""
-
-
-class MfaError(RuntimeError):
-    """MFA failed; the message carries the end of what it said."""
-
-
-@dataclass(frozen=True)
-class Mfa:
-    """An installed MFA with its models.
-
-    Attributes:
-        command: path of ``mfa``.
-        version: ``3.3.8``.
-        dictionary: pronunciation file.
-        acoustic_model: zip file or folder.
-    """
-
-    command: str
-    version: str
-    dictionary: Path
-    acoustic_model: Path
-
-    def identity(self) -> dict[str, str]:
-        """What an alignment depends on: the version and the sha256 of both models."""
-        return {
-            "version": self.version,
-            "dictionary_sha256": _sha256(self.dictionary),
-            "acoustic_sha256": _sha256(self.acoustic_model),
-        }
-
-
-def find_mfa(command: str, dictionary: str, acoustic_model: str) -> Mfa:
-    """Look for MFA and its models, and ask its version.
-
-    Args:
-        command: name on PATH, or path, of ``mfa``.
-        dictionary: path, or name of a dictionary that ``mfa model download`` has fetched.
-        acoustic_model: likewise.
-
-    Raises:
-        MfaMissingError: something is not there.
-        MfaError: it does not tell its version, or is not version 3, whose command line this is.
-    """
-    found = shutil.which(command)
-    if found is None:
-        raise MfaMissingError(f"no program {command!r} (Montreal Forced Aligner): {_INSTALL}")
-    try:
-        done = subprocess.run(  # noqa: S603 - the user's own MFA
-            [found, "version"],
-            capture_output=True,
-            text=True,
-            timeout=START_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        raise MfaError(f"`{found} version` gave no answer in {START_S:.0f} s") from None
-    told = _VERSION.search(done.stdout)
-    if done.returncode != 0 or told is None:
-        said = (done.stderr or done.stdout)[-_TAIL:]
-        raise MfaError(f"`{found} version` ended with {done.returncode}: {said}")
-    if told[1] != _MAJOR:
-        raise MfaError(
-            f"{found} is version {told[0]}; version {_MAJOR} is needed, as the command line of "
-            "others differs: `conda install -c conda-forge 'montreal-forced-aligner=3'`"
-        )
-    return Mfa(
-        found,
-        told[0],
-        _model(dictionary, "dictionary", (".dict", ".txt")),
-        _model(acoustic_model, "acoustic", (".zip", "")),
-    )
-
-
-def _model(name: str, kind: str, suffixes: Sequence[str]) -> Path:
-    """A model by path or by name.
-
-    Names are resolved here, because MFA is run with a root folder of its own, where it would not
-    find what was downloaded.
-    """
-    root = Path(os.environ.get("MFA_ROOT_DIR", Path.home() / "Documents" / "MFA"))
-    folder = root / "pretrained_models" / kind
-    places = [Path(name), *(folder / f"{name}{suffix}" for suffix in suffixes)]
-    for place in places:
-        if place.exists() and (place.suffix in suffixes or place.is_dir()):
-            return place.resolve()
-    raise MfaMissingError(
-        f"no {kind} model {name!r} of MFA (a {' or '.join(filter(None, suffixes))} file) at "
-        f"{places[0]} or in {folder}: fetch it with `mfa model download {kind} {name}`, or give "
-        "its path"
-    )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 class MfaAligner:
@@ -279,7 +162,9 @@ class MfaAligner:
         ]  # fmt: skip
         root = place / "root"
         root.mkdir()
-        environment = {**os.environ, "MFA_ROOT_DIR": str(root), "OMP_NUM_THREADS": "1"}
+        environment = {
+            **environment_of(self._mfa.command), "MFA_ROOT_DIR": str(root), "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
         said = place / "said.txt"
         # A file rather than a pipe: a child of MFA's that outlives it would hold a pipe open.
         with said.open("wb") as stream:
@@ -299,7 +184,7 @@ class MfaAligner:
             finally:
                 _end(process)
         if process.returncode != 0:
-            end = said.read_bytes().decode(errors="replace").strip()[-_TAIL:]
+            end = said.read_bytes().decode(errors="replace").strip()[-TAIL:]
             raise MfaError(f"`mfa align` ended with {process.returncode}; it said: {end}")
         return None
 

@@ -10,7 +10,8 @@ from dimitra.clips import ClipError, Reason
 from dimitra.speech.aligners import mfa_aligner
 from dimitra.speech.alignment import Alignment, Utterance
 from dimitra.speech.lexicon import english
-from dimitra.speech.mfa import Mfa, MfaAligner, MfaError, MfaMissingError, find_mfa
+from dimitra.speech.mfa import MfaAligner
+from dimitra.speech.mfa_program import Mfa, MfaError, MfaMissingError, find_mfa
 from dimitra.speech.phonemes import Interval, frame_phonemes
 from dimitra.speech.transcript import Transcript, dataset_transcript
 from tests.speech.fake_mfa import FakeMfa
