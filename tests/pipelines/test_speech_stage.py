@@ -14,12 +14,8 @@ from dimitra.media.audio import encode_flac
 from dimitra.shards import read_npz
 from dimitra.speech.acoustics import FEATURE_DIM, FRAME_S, acoustic_features
 from dimitra.speech.aligner import PDFS, STATES, Aligner, Mixtures
-<<<<<<< HEAD
 from dimitra.speech.errors import EncoderError
-from dimitra.speech.mfa import MfaMissingError
-=======
 from dimitra.speech.mfa_program import MfaMissingError
->>>>>>> 745a0ed0d69123581694d9c09021530fd20da8c2
 from dimitra.speech.phonemes import PHONE_IDS, PHONES, Interval, frame_phonemes
 from dimitra.speech.textgrid import read_textgrid
 from dimitra.speech.transcript import dataset_transcript
