@@ -141,6 +141,7 @@ def train_part(params: Params, part: ModelPart) -> None:
         loss_weight=params.train.loss_weight,
         first_pose_weight=section.first_pose_weight,
         diffusion_steps=params.diffusion.steps,
+        loss_space=params.diffusion.loss,
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_model(params, part, columns, corpus)

@@ -14,7 +14,7 @@ from dimitra.cmdt.dataset import Batch, Windows
 from dimitra.cmdt.loss import losses
 from dimitra.cmdt.model import CMDT
 from dimitra.diffusion.schedule import NoiseSchedule, linear_schedule
-from dimitra.diffusion.target import target_of
+from dimitra.diffusion.target import LossSpace, error_in_clean, target_of
 
 WARM_UP_SHARE = 0.05
 """Share of the steps over which the learning rate rises to its peak; then it falls by a cosine."""
@@ -32,6 +32,7 @@ class TrainingConfig:
         loss_weight: the paper's lambda.
         first_pose_weight: weight of L_first.
         diffusion_steps: steps of the noise schedule.
+        loss_space: where errors are counted, for models that do not predict x_0.
     """
 
     steps: int
@@ -41,6 +42,7 @@ class TrainingConfig:
     loss_weight: float
     first_pose_weight: float
     diffusion_steps: int
+    loss_space: LossSpace = "x0"
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,11 @@ def train_step(
     clean = core.normalise(batch.clean)
     noisy = schedule.add_noise(clean, batch.noise, batch.steps)
     predicted = model(noisy, batch.steps, batch.mask, batch.conditions)
-    wanted = target_of(core.config.target, schedule, clean, batch.noise, batch.steps)
-    parts = losses(predicted, wanted, batch.mask, config.loss_weight, config.first_pose_weight)
+    target = core.config.target
+    error = predicted - target_of(target, schedule, clean, batch.noise, batch.steps)
+    if config.loss_space == "x0":
+        error = error_in_clean(target, schedule, error, batch.steps)
+    parts = losses(error, batch.mask, config.loss_weight, config.first_pose_weight)
     optimiser.zero_grad(set_to_none=True)
     parts.total.backward()  # type: ignore[no-untyped-call]
     norm = float(nn.utils.clip_grad_norm_(core.parameters(), config.grad_clip))
