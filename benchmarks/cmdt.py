@@ -25,6 +25,8 @@ Parts:
   spread is the deviation between samples.
 * seams: change from frame to frame where chunks meet over that within them (1: the same), first and
   second differences, for overlaps of 0 to 16 frames.
+* targets: the pose model trained under each target and loss for a few steps (`--train-steps`, by
+  default 200) on the shards under `--root`, and its error in x_0 by noise level on unseen people.
 * gpu: training in float32 and bf16, eager and compiled; the share of the device's bf16 peak that
   the model's arithmetic reaches, and of what one large matrix product reaches on it. Sampling too.
 
@@ -53,7 +55,7 @@ from dimitra.morphable.coefficients import PARTS  # noqa: E402
 from pipelines.params import load  # noqa: E402
 
 CPU_PARTS = ("attention", "blocks", "steps", "sampling", "quality", "seams")
-ALL_PARTS = (*CPU_PARTS, "prepare", "gpu")
+ALL_PARTS = (*CPU_PARTS, "prepare", "targets", "gpu")
 MOTION_DIFFUSE_S = {100: 0.47, 1600: 6.2}
 """Eight decoder blocks of MotionDiffuse, forward and backward, batch 4, two cores of a server."""
 BF16_PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
@@ -229,6 +231,16 @@ def seams(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def targets(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """What to predict, and where to count its error."""
+    from benchmarks.motion.targets import compare
+
+    steps = options.train_steps or 200
+    rows = compare(options.root, load(), "pose", steps)
+    _show(f"squared error of x_0, pose, {steps} training steps", rows)
+    return rows
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -254,7 +266,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=24, help="test clips, for quality and seams")
     parser.add_argument("--every", type=int, default=1, help="take each n-th sampler setting")
     parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 4, 8, 16], help="for seams")
-    parser.add_argument("--train-steps", type=int, help="for prepare, instead of params.yaml's")
+    parser.add_argument("--train-steps", type=int, help="for prepare and targets")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     return parser.parse_args()
 
@@ -263,6 +275,9 @@ def _missing(options: argparse.Namespace, part: str) -> str | None:
     """Why a part cannot be measured here, or None."""
     if part == "gpu" and not torch.cuda.is_available():
         return "it needs a GPU that torch sees"
+    shards = options.root / "data" / "shards"
+    if part == "targets" and not any(shards.glob("test-chorus-*.tar")):
+        return f"{shards} has no test shards of chorus: --only prepare with --root makes them"
     if part in {"quality", "seams"}:
         for path in (options.root / "models" / "lips" / "config.json", options.truth / "chorus"):
             if not path.exists():
@@ -288,6 +303,7 @@ def main() -> None:
         "steps": steps,
         "quality": quality,
         "seams": seams,
+        "targets": targets,
         "gpu": gpu,
     }
     for part in parts:

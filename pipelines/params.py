@@ -420,6 +420,8 @@ class DiffusionParams(Section):
     """At 20 and below the last beta of the linear schedule is not under 1."""
     target: Literal["x0", "epsilon", "v"] = "x0"
     """What the models predict."""
+    loss: Literal["x0", "target"] = "x0"
+    """Where their errors are counted: in x_0, as the paper has it, or in what they predict."""
     null_probability: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the training windows without speech, phonemes and text; guidance needs some."""
 

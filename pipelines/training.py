@@ -71,6 +71,7 @@ class Plan:
             loss_weight=train.loss_weight,
             first_pose_weight=section.first_pose_weight,
             diffusion_steps=self.params.diffusion.steps,
+            loss_space=self.params.diffusion.loss,
             precision=train.precision,
             compiled=train.compile,
         )

@@ -125,6 +125,7 @@ def train_models(root: Path, params: Params, parts: Iterable[ModelPart], steps: 
             loss_weight=params.train.loss_weight,
             first_pose_weight=section.first_pose_weight,
             diffusion_steps=params.diffusion.steps,
+            loss_space=params.diffusion.loss,
         )
         config = config if steps is None else replace(config, steps=steps)
         model = build_model(params, part, columns, corpus)

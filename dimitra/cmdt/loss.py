@@ -13,7 +13,7 @@ class Losses:
 
     Attributes:
         total: ``loss_weight * diffusion + first_pose_weight * first_pose``.
-        diffusion: L_diff, mean squared error of the target (x_0) over the real frames.
+        diffusion: L_diff, mean squared error of x_0 over the real frames.
         first_pose: L_first, the same over the first frame of each window.
     """
 
@@ -23,8 +23,7 @@ class Losses:
 
 
 def losses(
-    predicted: Tensor,
-    wanted: Tensor,
+    error: Tensor,
     mask: Tensor,
     loss_weight: float,
     first_pose_weight: float,
@@ -37,15 +36,14 @@ def losses(
     counts of the whole batch; the sums of their losses, and of their gradients, are the batch's.
 
     Args:
-        predicted: [B, N, d] of the model; what stands outside the mask is arbitrary.
-        wanted: [B, N, d] the target, x_0.
+        error: [B, N, d] of the model's prediction; what stands outside the mask is arbitrary.
         mask: [B, N] bool, True for the real frames; the first frame of a window is real.
         loss_weight: the paper's lambda, 6.
         first_pose_weight: 1 for the head, 0 otherwise.
         frames: real frames of the whole batch, a scalar; by default those of ``mask``.
         windows: of the whole batch; by default B.
     """
-    squared = (predicted - wanted).square().mean(dim=-1).masked_fill(~mask, 0.0)
+    squared = error.square().mean(dim=-1).masked_fill(~mask, 0.0)
     count = mask.sum() if frames is None else frames
     diffusion = squared.sum() / count.clamp(min=1)
     first_pose = squared[:, 0].sum() / (len(squared) if windows is None else windows)

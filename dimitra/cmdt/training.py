@@ -26,7 +26,7 @@ from dimitra.cmdt.peers import Alone, Peers
 from dimitra.cmdt.prefetch import AHEAD, batches
 from dimitra.cmdt.resume import StepRecord, TrainingState
 from dimitra.diffusion.schedule import NoiseSchedule, linear_schedule
-from dimitra.diffusion.target import target_of
+from dimitra.diffusion.target import LossSpace, error_in_clean, target_of
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -46,6 +46,7 @@ class TrainingConfig:
         loss_weight: the paper's lambda.
         first_pose_weight: weight of L_first.
         diffusion_steps: steps of the noise schedule.
+        loss_space: where errors are counted, for models that do not predict x_0.
         precision: of the forward and backward pass; weights, loss and moments stay float32.
         compiled: run the model through ``torch.compile``; it needs a C++ compiler on a CPU.
     """
@@ -57,6 +58,7 @@ class TrainingConfig:
     loss_weight: float
     first_pose_weight: float
     diffusion_steps: int
+    loss_space: LossSpace = "x0"
     precision: Precision = "float32"
     compiled: bool = False
 
@@ -162,15 +164,12 @@ def train_step(
     half = config.precision == "bfloat16"
     with torch.autocast(clean.device.type, torch.bfloat16, enabled=half):
         predicted = model(noisy, batch.steps, batch.mask, batch.conditions)
-    wanted = target_of(core.config.target, schedule, clean, batch.noise, batch.steps)
+    target = core.config.target
+    error = predicted.float() - target_of(target, schedule, clean, batch.noise, batch.steps)
+    if config.loss_space == "x0":
+        error = error_in_clean(target, schedule, error, batch.steps)
     parts = losses(
-        predicted.float(),
-        wanted,
-        batch.mask,
-        config.loss_weight,
-        config.first_pose_weight,
-        counts[0],
-        windows,
+        error, batch.mask, config.loss_weight, config.first_pose_weight, counts[0], windows
     )
     optimiser.zero_grad(set_to_none=True)
     parts.total.backward()  # type: ignore[no-untyped-call]

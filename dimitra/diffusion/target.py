@@ -15,6 +15,8 @@ from torch import Tensor
 from dimitra.diffusion.schedule import NoiseSchedule
 
 Target: TypeAlias = Literal["x0", "epsilon", "v"]
+LossSpace: TypeAlias = Literal["target", "x0"]
+"""Where errors are counted: in what the network says, or in the x_0 that follows from it."""
 
 
 def target_of(
@@ -35,6 +37,21 @@ def target_of(
         return noise
     signal, spread = schedule.weights_of(steps, clean)
     return signal * noise - spread * clean
+
+
+def error_in_clean(target: Target, schedule: NoiseSchedule, error: Tensor, steps: Tensor) -> Tensor:
+    """Error in x_0, up to its sign, that an error in the network's output makes.
+
+    Args:
+        target: what the network predicts.
+        schedule: of the diffusion steps.
+        error: [B, ...] in the output.
+        steps: [B] int64 step of each sample.
+    """
+    if target == "x0":
+        return error
+    signal, spread = schedule.weights_of(steps, error)
+    return spread * error if target == "v" else spread / signal * error
 
 
 def clean_from(

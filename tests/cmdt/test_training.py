@@ -78,7 +78,7 @@ def test_the_loss_is_that_of_the_configured_target(target: Target) -> None:
     model = CMDT(replace(toy_config(6), target=target))
     windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
     with deterministic(1):
-        curve = train(model, windows, replace(CONFIG, steps=1), CPU)
+        curve = train(model, windows, replace(CONFIG, steps=1, loss_space="target"), CPU)
     batch = windows.batch(0)
     goal = target_of(target, linear_schedule(500), batch.clean, batch.noise, batch.steps)
     assert curve[0].diffusion == pytest.approx(goal[batch.mask].square().mean().item(), rel=1e-4)
