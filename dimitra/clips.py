@@ -88,7 +88,7 @@ class Clip:
         identity: who speaks; unique within the dataset (``id00012``).
         source_video: the recording the clip was cut from; unique within the dataset.
         path: the video file, relative to the dataset's root, with forward slashes.
-        audio_path: a separate sound file (VoxCeleb2's m4a), or None when muxed in ``path``.
+        audio_path: a separate sound file, or None when muxed in ``path``.
         sha256: of the bytes of ``path`` (followed by those of ``audio_path`` where there is one).
         start_s: start of the clip in the file, seconds.
         end_s: end of the clip in the file, seconds; None for the end of the file.

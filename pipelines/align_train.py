@@ -33,6 +33,9 @@ CROPS = Path("data/crops")
 TRANSCRIPTS = Path("data/transcripts")
 SPLIT = Path("data/split/split.parquet")
 
+ENOUGH_S = 120.0
+"""Seconds of speech below which phonemes come out in wrong places (docs/speech.md: the curve)."""
+
 
 def train_ids(path: Path = SPLIT) -> frozenset[str]:
     """Ids of the training clips."""
@@ -125,10 +128,18 @@ def main() -> None:
     aligner.save(OUTPUT)
     write_atomic(OUTPUT / "curve.csv", curve_bytes(curve))
     last = curve[-1]
+    seconds = sum(clip.duration_s for clip in clips if clip.clip_id in wanted)
     console.print(
-        f"align_train: {len(items)} clips, {last.gaussians} Gaussians, "
+        f"align_train: {len(items)} clips of {seconds:.1f} s together, {last.gaussians} Gaussians, "
         f"log likelihood {last.log_likelihood:.2f} per frame"
     )
+    if seconds < ENOUGH_S:
+        console.print(
+            f"[yellow]align_train: {seconds:.1f} s of speech are too little for phonemes in the "
+            f"right places; it takes {ENOUGH_S:.0f} s and more. Add clips, or set speech.aligner "
+            "to pocketsphinx (English) or mfa[/]",
+            soft_wrap=True,
+        )
 
 
 if __name__ == "__main__":

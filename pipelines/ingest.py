@@ -190,6 +190,11 @@ def _tell(counts: Mapping[str, Mapping[str, Any]]) -> None:
         if of["other_files"]:
             parts.append(f"{of['other_files']} files are no videos and stay outside")
         strangers = (of.get("speakers") or {}).get("not_in_table", ())
+        if of.get("at_the_top", 0) > 1:
+            parts.append(
+                f"{of['at_the_top']} videos lie at the top and count as a person each; put those "
+                "of one person into one folder, or a split cannot keep them together"
+            )
         if strangers:
             parts.append(f"{len(strangers)} identities are not in vox2_meta.csv")
         if parts:

@@ -2,8 +2,8 @@
 
 The JSON names every clip, the recording it was cut from, its time and the box that was cut out; the
 released downloader writes the clips cut already. Whole recordings, which it keeps beside them
-(``raw/<ytb_id>.mp4``), are no clips. The JSON has no identities: the recording stands for the
-person in it (docs/datasets.md).
+(``raw/<ytb_id>.mp4``), are no clips. No identities are read from the JSON: the recording stands for
+the person in it (docs/datasets.md).
 """
 
 from __future__ import annotations

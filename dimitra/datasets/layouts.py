@@ -51,6 +51,8 @@ def read_dataset(
         found, boxes = check_boxes(root, dataset, found)
         identities = {clip.identity for clip in found.clips}
         counts |= {"face_boxes": boxes, "speakers": voxceleb2_meta.summary(root, identities)}
+    if layout == "folder":
+        counts["at_the_top"] = sum("/" not in clip.path for clip in found.clips)
     return found, counts | {
         "clips": len(found.clips),
         "refused": len(found.bad),

@@ -1,7 +1,8 @@
 """The layout of VoxCeleb2: ``mp4/<identity>/<video>/<clip>.mp4``.
 
-The official release keeps the sound apart, in ``aac/<identity>/<video>/<clip>.m4a``; where such a
-file stands beside a clip it is used, otherwise the sound in the mp4. VoxCeleb2 has no transcripts.
+The official release keeps the sound apart, in ``aac/<identity>/<video>/<clip>.m4a``; where there is
+such a file it is used, else a ``.wav`` of that name (made of it, as many tools want it), otherwise
+the sound in the mp4. VoxCeleb2 has no transcripts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from dimitra.datasets.listing import (
 )
 
 _DEPTH = 3
+_SOUNDS = (".wav", ".m4a")
+"""Extensions of separate sound; a later one goes before an earlier one."""
 
 
 def _sound(root: Path, *, outside_links: bool) -> dict[PurePosixPath, Found]:
@@ -31,8 +34,9 @@ def _sound(root: Path, *, outside_links: bool) -> dict[PurePosixPath, Found]:
     found = found_below(root, "aac", outside_links=outside_links)
     return {
         entry.path.with_suffix(""): entry
+        for suffix in _SOUNDS
         for entry in found
-        if len(entry.path.parts) == _DEPTH and entry.path.suffix == ".m4a"
+        if len(entry.path.parts) == _DEPTH and entry.path.suffix == suffix
     }
 
 

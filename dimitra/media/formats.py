@@ -35,6 +35,10 @@ EXTENSIONS = {
     ".opus": "ogg",
     ".aac": "aac",
 }
+SOUND_EXTENSIONS = frozenset(
+    (".aac", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+)
+"""Those of ``EXTENSIONS`` that by custom hold sound alone."""
 VIDEO_DECODERS = frozenset(
     [
         *("av1", "h263", "h264", "hevc", "libdav1d", "libvpx", "libvpx-vp9"),

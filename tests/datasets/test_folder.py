@@ -36,6 +36,43 @@ def test_videos_at_any_depth_with_their_words(tmp_path: Path) -> None:
     assert (top.clip_id, top.identity, top.path) == ("mine-top", "Top", "Top.MP4")
 
 
+def test_a_sound_file_beside_a_video_is_its_sound(tmp_path: Path) -> None:
+    for name in (
+        *("anna/one.mp4", "anna/one.wav", "anna/two.MOV", "anna/two.M4A", "anna/three.mkv"),
+        *("ben/talk.de.webm", "ben/talk.de.opus", "ben/talk.mp4", "ben/music.mp3", "one.wav"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = read(tmp_path, "mine")
+    assert {clip.path: clip.audio_path for clip in found.clips} == {
+        "anna/one.mp4": "anna/one.wav",
+        "anna/two.MOV": "anna/two.M4A",
+        "anna/three.mkv": None,
+        "ben/talk.de.webm": "ben/talk.de.opus",
+        "ben/talk.mp4": None,
+    }
+    assert not found.bad
+    assert found.others == 2  # a song, and a sound whose video lies elsewhere
+
+
+def test_sound_that_cannot_be_costs_its_video(tmp_path: Path) -> None:
+    for name in ("one.mp4", "one.wav", "one.mp3", "two.mp4", "three.mp4", "four.mp4"):
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / "two.wav")
+    (tmp_path / "three.flac").symlink_to("gone.flac")
+    (tmp_path / "four.wav").mkdir()
+    (tmp_path / "four.wav/take.txt").touch()
+    found = read(tmp_path, "mine")
+    assert [(clip.path, clip.audio_path) for clip in found.clips] == [("four.mp4", None)]
+    assert [(bad.path, bad.reason) for bad in found.bad] == [
+        ("one.mp4", Reason.DUPLICATE_ID),
+        ("three.mp4", Reason.MISSING_FILE),
+        ("two.mp4", Reason.NOT_A_FILE),
+    ]
+    assert "one.mp3 and one.wav" in found.bad[0].message
+    assert "two.wav is a pipe" in found.bad[2].message
+
+
 def test_two_videos_of_one_name_and_what_is_no_file(tmp_path: Path) -> None:
     for name in ("anna/one.mp4", "anna/one.mov", "anna/dir.mp4/in.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,23 @@ def test_clips_identities_and_separate_sound(tmp_path: Path) -> None:
     assert (bad.path, bad.reason) == ("mp4/id00017/notes.txt", Reason.WRONG_EXTENSION)
 
 
+def test_separate_sound_may_be_wav_and_m4a_goes_before_it(tmp_path: Path) -> None:
+    for name in (
+        *("mp4/id1/va/00001.mp4", "mp4/id1/va/00002.mp4", "mp4/id1/va/00003.mp4"),
+        *("aac/id1/va/00001.wav", "aac/id1/va/00002.m4a", "aac/id1/va/00002.wav"),
+        "aac/id1/va/00003.mp3",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = read(tmp_path, "vox")
+    assert [clip.audio_path for clip in found.clips] == [
+        "aac/id1/va/00001.wav",
+        "aac/id1/va/00002.m4a",
+        None,
+    ]
+    assert not found.bad
+
+
 def test_sound_that_is_no_file_costs_its_clip_and_not_its_sound_alone(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         path = tmp_path / f"mp4/id1/va/0000{number}.mp4"

@@ -105,6 +105,19 @@ def test_no_training_clip_is_an_error(tmp_path: Path, monkeypatch: pytest.Monkey
         align_train.main()
 
 
+def test_little_speech_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_corpus(tmp_path, boats().flac, boats().text)
+    seconds = 2 * CLIP.duration_s
+    for enough, told in ((seconds + 0.1, True), (seconds, False)):
+        monkeypatch.setattr(align_train, "ENOUGH_S", enough)
+        trained(tmp_path, monkeypatch)
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"2 clips of {seconds:.1f} s together" in said
+        assert ("set speech.aligner to pocketsphinx" in said) == told
+
+
 def test_the_draw_is_bounded_and_stable() -> None:
     clips = [replace(CLIP, clip_id=f"c{k:03d}", duration_s=36.0) for k in range(100)]
     some = choose(clips, max_hours=0.25)

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import yaml
 
 from dimitra.clips import ClipError, Reason
@@ -24,6 +26,13 @@ def video(seconds: float = 1.2, sound: bool = True) -> bytes:
     frames = [np.full((64, 96, 3), 40 + number, np.uint8) for number in range(int(25 * seconds))]
     tone = np.sin(np.arange(int(16000 * seconds)) / 9.0).astype(np.float32) * 0.2
     return encode_mp4(frames, audio=tone if sound else None)
+
+
+def wave(seconds: float) -> bytes:
+    held = io.BytesIO()
+    tone = np.sin(np.arange(int(16000 * seconds)) / 9.0).astype(np.float32) * 0.2
+    soundfile.write(held, tone, 16000, format="WAV", subtype="PCM_16")
+    return held.getvalue()
 
 
 def params(root: Path, budget: float) -> Params:
@@ -143,6 +152,8 @@ def test_every_layout_and_a_list_of_clips(
         "mine/anna/day/one.mp4": video(1.4),
         "mine/anna/day/one.txt": b"Good day.",
         "mine/two.mp4": video(1.5),
+        "mine/three.mp4": video(1.6, sound=False),
+        "mine/three.wav": wave(1.6),
         "mine/picture.jpg": b"",
     }
     for name, data in files.items():
@@ -159,14 +170,17 @@ def test_every_layout_and_a_list_of_clips(
     ingest(parse(values), output)
     clips = {clip.clip_id: clip for clip in read_manifest(output / "clips.parquet")}
     assert sorted(clips) == [
-        *("celeb-abc_0", "mine-anna-day-one", "mine-two", "talks-ann_0", "talks-ben_0"),
-        "vox-id1-va-00001",
+        *("celeb-abc_0", "mine-anna-day-one", "mine-three", "mine-two"),
+        *("talks-ann_0", "talks-ben_0", "vox-id1-va-00001"),
     ]
     cut = clips["talks-ben_0"]
     assert (cut.start_s, cut.end_s, cut.path) == (1.0, 3.0, "videos/Ben.mp4")
     assert cut.duration_s == pytest.approx(2.0)
     assert cut.sha256 == hashlib.sha256(long).hexdigest()
     assert clips["mine-anna-day-one"].transcript == "Good day."
+    assert clips["mine-three"].audio_path == "three.wav"
+    both = files["mine/three.mp4"] + files["mine/three.wav"]
+    assert clips["mine-three"].sha256 == hashlib.sha256(both).hexdigest()
     rows = {row.clip_id: (row.reason, row.message) for row in read_quarantine(output)}
     reasons = sorted(reason for reason, _ in rows.values())
     assert reasons == ["bad_annotation", "missing_file", "missing_file", "truncated"]
@@ -176,7 +190,7 @@ def test_every_layout_and_a_list_of_clips(
     assert "splits/clips.txt names mp4/id7/vz/00009.mp4, which is not there" in messages
     assert "celebvhq_info.json names abc_1.mp4, which is not there" in messages
     balance = json.loads((output / "balance.json").read_text())
-    assert (balance["clips_in"], balance["clips_out"], balance["quarantined"]) == (10, 6, 4)
+    assert (balance["clips_in"], balance["clips_out"], balance["quarantined"]) == (11, 7, 4)
     counts = json.loads((output / "listing.json").read_text())
     vox = counts["vox"]
     assert [vox[key] for key in ("listed", "listed_but_absent", "present_but_not_listed")] == [
@@ -186,6 +200,7 @@ def test_every_layout_and_a_list_of_clips(
     assert counts["mine"]["other_files"] == counts["celeb"]["other_files"] == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "splits/clips.txt lists 3 files, 1 of them are not there; 5 files in the folder" in said
+    assert "mine: 1 files are no videos and stay outside; 2 videos lie at the top" in said
 
 
 def test_an_interval_too_short_or_after_the_end_is_named(tmp_path: Path) -> None:
