@@ -80,7 +80,7 @@ class Space:
         if params.fit.face_model == "open_head":
             from dimitra.morphable import open_head
 
-            opening = opening_direction(open_head.load())
+            opening: NDArray[np.float64] | None = opening_direction(open_head.load())
         else:
             from dimitra.morphable import bfm
 
