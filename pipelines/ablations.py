@@ -118,7 +118,8 @@ def paired(full: Sequence[float], variant: Sequence[float]) -> Difference | None
     if len(set(changes)) > 1:
         interval = stats.ttest_1samp(changes, 0.0).confidence_interval(CONFIDENCE)
         low, high = float(interval.low), float(interval.high)
-    return Difference(*(round(value, 4) + 0.0 for value in (mean, low, high)), n=len(pairs))
+    mean, low, high = (round(value, 4) + 0.0 for value in (mean, low, high))
+    return Difference(mean, low, high, len(pairs))
 
 
 def compare(
@@ -293,12 +294,12 @@ def findings(entries: Mapping[str, Any], dataset: str) -> list[str]:
             share = relative(entries, variant.key, dataset, metric)
             size = f"{found.mean:+.4f}" + ("" if share is None else f", {100 * share:+.1f} %")
             verdict = {
-                "worse": "is worse",
-                "better": "is better, not worse",
-                "no difference": "shows no difference",
+                "worse": "worse",
+                "better": "better, not worse",
+                "no difference": "no difference that shows",
             }[found.verdict]
             said.append(
-                f"{variant.label}: {_PART[error]} {verdict} than with the full model ({metric} {size}; "
+                f"{variant.label}: {_PART[error]} {verdict} ({metric} {size} against the full model; "
                 f"95 % over {found.n} clips {found.low:+.4f} to {found.high:+.4f})."
             )
     return said

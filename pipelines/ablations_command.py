@@ -78,7 +78,7 @@ class _Round:
     def kept(self, variant: Variant) -> bool:
         """Its numbers are in the file, and nothing that they depend on has changed."""
         lineage = self.entries.get(variant.key, {}).get("lineage", {})
-        return lineage.get("fingerprint") == self.marks[variant.key]
+        return bool(lineage.get("fingerprint") == self.marks[variant.key])
 
     def collect(self, variant: Variant) -> bool:
         """Take up a finished experiment; False where there is none."""
