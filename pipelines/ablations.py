@@ -299,7 +299,7 @@ def findings(entries: Mapping[str, Any], dataset: str) -> list[str]:
                 "no difference": "no difference that shows",
             }[found.verdict]
             said.append(
-                f"{variant.label}: {_PART[error]} {verdict} ({metric} {size} against the full model; "
+                f"{variant.label}: {_PART[error]} {verdict} ({metric} {size} against full; "
                 f"95 % over {found.n} clips {found.low:+.4f} to {found.high:+.4f})."
             )
     return said
