@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -53,7 +53,7 @@ class Variant:
 
     key: str
     label: str
-    changes: Mapping[str, str] = MappingProxyType({})
+    changes: Mapping[str, str] = field(default_factory=dict)
     hurts: tuple[str, ...] = COMPARED
 
 
