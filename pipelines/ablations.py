@@ -8,12 +8,14 @@ of all that its numbers depend on; the same fingerprint is never computed twice.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
 import yaml
 from scipy import stats
 
@@ -40,6 +42,10 @@ COMPARED = ("mouth_mae", "expression_mae")
 """Errors that are compared clip by clip, each against fit and truth."""
 
 
+SHARED_CHANGES: Mapping[str, str] = {"generate.samples": "1"}
+"""What every variant sets, the full one too: the first sample is the same, however many follow."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """One row of the table.
@@ -55,6 +61,11 @@ class Variant:
     label: str
     changes: Mapping[str, str] = field(default_factory=dict)
     hurts: tuple[str, ...] = COMPARED
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """All parameters that its experiment sets."""
+        return {**SHARED_CHANGES, **self.changes}
 
 
 def _without(condition: str) -> Mapping[str, str]:
@@ -112,14 +123,12 @@ def paired(full: Sequence[float], variant: Sequence[float]) -> Difference | None
     pairs = list(zip(full, variant, strict=True))
     if len(pairs) < 2:
         return None
-    changes = [after - before for before, after in pairs]
-    mean = sum(changes) / len(changes)
-    low, high = mean, mean
-    if len(set(changes)) > 1:
-        interval = stats.ttest_1samp(changes, 0.0).confidence_interval(CONFIDENCE)
-        low, high = float(interval.low), float(interval.high)
-    mean, low, high = (round(value, 4) + 0.0 for value in (mean, low, high))
-    return Difference(mean, low, high, len(pairs))
+    changes = np.array([after - before for before, after in pairs])
+    mean, count = float(changes.mean()), len(changes)
+    spread = float(changes.std(ddof=1)) / math.sqrt(count)
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * spread
+    mean, low, high = (round(value, 4) + 0.0 for value in (mean, mean - reach, mean + reach))
+    return Difference(mean, low, high, count)
 
 
 def compare(
@@ -189,7 +198,7 @@ def fingerprint(variant: Variant, params: Params, lock: Mapping[str, Any]) -> st
     }
     return digest_of(
         {
-            "changes": dict(variant.changes),
+            "changes": variant.overrides,
             "params": sections,
             "seed": params.seed,
             "inputs": lock_digests(lock, SHARED),

@@ -86,7 +86,9 @@ def find(root: Path, name: str) -> str | None:
 
 def command(variant: Variant, name: str, queue: bool = False) -> list[str]:
     """The command that runs a variant now, in a copy, or that queues it."""
-    changes = [word for key, value in variant.changes.items() for word in ("-S", f"{key}={value}")]
+    changes = [
+        word for key, value in variant.overrides.items() for word in ("-S", f"{key}={value}")
+    ]
     how = "--queue" if queue else "--temp"
     return [sys.executable, "-m", "dvc", "exp", "run", how, "--name", name, *changes, TARGET]
 

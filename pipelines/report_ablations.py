@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dimitra.metrics.definitions import COEFFICIENT_METRICS, Metric
-from pipelines.ablations import COMPARED, VARIANTS, aim_of, findings, relative
+from pipelines.ablations import COMPARED, SHARED_CHANGES, VARIANTS, aim_of, findings, relative
 from pipelines.charts import BarChart, bar_chart
 
 _SHOWN = (
@@ -95,7 +95,11 @@ def ablation_tables(entries: Mapping[str, Any]) -> tuple[AblationTable, ...]:
             if one is None or dataset not in one["metrics"]:
                 continue
             lineage = one["lineage"]
-            differs = (f"{key}: {value}" for key, value in lineage["params"].items())
+            differs = (
+                f"{key}: {value}"
+                for key, value in lineage["params"].items()
+                if key not in SHARED_CHANGES
+            )
             cells = tuple(_text(one["metrics"][dataset], metric) for metric in METRICS)
             commit = lineage["baseline_commit"][:10]
             rows.append(

@@ -149,8 +149,8 @@ COEFFICIENT_METRICS = MOUTH_METRICS + EXPRESSION_METRICS + HEAD_METRICS
 METRICS = PAPER_METRICS + COEFFICIENT_METRICS
 
 METHODS = (
-    Method("truth", "Corpus truth", "The motion that the corpus was drawn from.", video=False),
     Method("ground_truth", "Ground truth", "The face crops themselves; coefficients as fitted."),
+    Method("truth", "Corpus truth", "The motion that the corpus was drawn from.", video=False),
     Method("dimitra_hp", "Dimitra (HP)", "Generated with head pose."),
     Method(
         "dimitra_no_hp",
