@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from dimitra.cmdt.parts import MODEL_PARTS
 from pipelines.ablations import (
     FILE,
     FULL,
@@ -153,6 +154,10 @@ def collect(
     baseline = git(root, "rev-parse", f"{commit}^").strip()
     before = git(root, "show", f"{baseline}:params.yaml")
     after = git(root, "show", f"{commit}:params.yaml")
+    parts = yaml.safe_load(after)["train"]["parts"]
+    # dvc.lock keeps the models that another choice of parts has trained.
+    unused = {f"models/{part}" for part in MODEL_PARTS if part not in parts}
+    digests = {path: md5 for path, md5 in lock_digests(lock).items() if path not in unused}
     lineage = {
         "fingerprint": fingerprint(variant, params, read_lock(root)),
         "experiment": name_of(variant, fingerprint(variant, params, read_lock(root))),
@@ -160,7 +165,7 @@ def collect(
         "code": code(),
         "params": changed_params(before, after),
         "seed": params.seed,
-        "digests": lock_digests(lock),
+        "digests": digests,
     }
     own = scores_of(root, commit, datasets)
     full = own if variant.key == FULL else scores_of(root, commits[FULL], datasets)
