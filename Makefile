@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install system system-test assets assets-test data repro test e2e chaos lint lint-params format bench clean
+.PHONY: ablations help install system system-test assets assets-test data repro test e2e chaos lint lint-params format bench clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -67,6 +67,9 @@ repro: system assets data ## raw video to trained models, videos, both tables an
 
 test: system-test assets-test data ## all quick tests
 	$(BIN)/python -m pytest -m "not e2e and not gpu and not chaos"
+
+ablations: system assets data ## one DVC experiment for each variant of the models, after `make repro` and a commit; kept in metrics/ablations.json
+	$(BIN)/dimitra ablations run
 
 e2e: system assets data ## the whole pipeline on a cut of the sample, in a clone, with broken clips among them
 	$(BIN)/python -m pytest -m e2e

@@ -1,4 +1,4 @@
-"""Geometry of the report's line charts; the template draws it as SVG."""
+"""Geometry of the report's charts, of lines and of bars; the template draws it as SVG."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 340, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 36
+BAR_WIDTH, BAR_LABELS, BAR_ROW, BAR_THICK = 640, 140, 34, 11
 _LOG_RANGE = 20.0
 _MOST_POINTS = 400
 
@@ -140,4 +141,112 @@ def line_chart(
             Tick(up(v), f"{v:.3g}") for v in (_log_ticks if log else nice_ticks)(low, high)
         ),
         lines=tuple(lines),
+    )
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One horizontal bar, in pixels.
+
+    Attributes:
+        series: its place among the series of the chart.
+        x: left end.
+        y: upper edge.
+        width: of the bar.
+        height: of the bar.
+        label: its value, as text.
+        label_x: where the text starts.
+    """
+
+    series: int
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+    label_x: float
+
+
+@dataclass(frozen=True)
+class BarChart:
+    """Groups of horizontal bars on both sides of zero.
+
+    Attributes:
+        title: of the chart.
+        series: names, as in the legend.
+        groups: label of a group and the height of its middle.
+        bars: of all groups.
+        ticks: of the horizontal axis.
+        zero: position of zero.
+        width: of the viewport.
+        height: of the viewport.
+        left: where the axis begins.
+        bottom: where the groups end.
+    """
+
+    title: str
+    series: tuple[str, ...]
+    groups: tuple[Tick, ...]
+    bars: tuple[Bar, ...]
+    ticks: tuple[Tick, ...]
+    zero: float
+    width: int
+    height: int
+    left: int
+    bottom: int
+
+
+def bar_chart(title: str, groups: Mapping[str, Mapping[str, float | None]]) -> BarChart:
+    """Lay out relative changes as bars from zero.
+
+    Args:
+        title: of the chart.
+        groups: label to series to a share (0.1 is 10 %); None where there is no value.
+
+    Raises:
+        ValueError: there is no value to draw.
+    """
+    values = [value for row in groups.values() for value in row.values() if value is not None]
+    if not values:
+        raise ValueError(f"chart {title!r} has no value to draw")
+    low, high = min(0.0, *values), max(0.0, *values)
+    high = high if high > low else low + 0.01
+    series = tuple(dict.fromkeys(name for row in groups.values() for name in row))
+    end = BAR_WIDTH - 64  # what follows a bar is its number
+
+    def across(value: float) -> float:
+        return round(BAR_LABELS + (value - low) / (high - low) * (end - BAR_LABELS), 1)
+
+    bars, labels = [], []
+    for row, (name, members) in enumerate(groups.items()):
+        top = row * BAR_ROW + (BAR_ROW - BAR_THICK * len(series)) / 2
+        labels.append(Tick(row * BAR_ROW + BAR_ROW / 2 + 4, name))
+        for place, one in enumerate(series):
+            value = members.get(one)
+            if value is None:
+                continue
+            left, right = sorted((across(0.0), across(value)))
+            bars.append(
+                Bar(
+                    series=place,
+                    x=left,
+                    y=round(top + place * BAR_THICK, 1),
+                    width=round(max(right - left, 1.0), 1),
+                    height=BAR_THICK - 2,
+                    label=f"{100 * value:+.1f} %",
+                    label_x=round(max(right, across(0.0)) + 4, 1),
+                )
+            )
+    bottom = len(groups) * BAR_ROW
+    return BarChart(
+        title=title,
+        series=series,
+        groups=tuple(labels),
+        bars=tuple(bars),
+        ticks=tuple(Tick(across(v), f"{100 * v:g} %") for v in nice_ticks(low, high)),
+        zero=across(0.0),
+        width=BAR_WIDTH,
+        height=bottom + 24,
+        left=BAR_LABELS,
+        bottom=bottom,
     )

@@ -29,7 +29,8 @@ from pipelines.params import Params, load, weights_keys, weights_of
 
 WEIGHTS = "weights.yaml"
 CATALOGUE = "dimitra/assets.yaml"
-_METRICS = re.compile(r"metrics/[^/]+\.json")
+_METRICS = re.compile(r"metrics/(?!ablations\.json)[^/]+\.json")
+"""Of a data set; the ablations' file is one for all, and no stage writes it."""
 _NAMED = re.compile(r"(?:asset_(?:path|sha256)\(|^[A-Z_0-9]+ = )\"(\w+)\"", re.MULTILINE)
 """An asset that code names: where it is looked up, or as a constant of its module."""
 _SCHEMA = "pipelines/params.py"

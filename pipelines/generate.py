@@ -1,6 +1,8 @@
 """Generate the motion of every test clip: `python -m pipelines.generate`.
 
 From the fitted first pose and the speech alone; a clip's other frames are not looked at.
+`generated.npz` is the first of `generate.samples` samples; the others, from other noise, lie in
+`samples.npz`, `motion` [S - 1, T, 70], for the numbers that need several.
 """
 
 from __future__ import annotations
@@ -8,9 +10,11 @@ from __future__ import annotations
 import functools
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dimitra.clips import Clip
@@ -21,6 +25,7 @@ from dimitra.cmdt.parts import parts_of
 from dimitra.cmdt.recursion import SamplingConfig, generate_motion
 from dimitra.diffusion.schedule import linear_schedule
 from dimitra.diffusion.spacing import spaced_steps
+from dimitra.seeds import clip_seed
 from dimitra.shards import Members, Sidecar, npz_bytes
 from pipelines.jobs import Job, Unit, Worker, read_manifest, run
 from pipelines.mainguard import StageError, guarded
@@ -41,21 +46,33 @@ def make_worker(params: dict[str, Any]) -> Worker:
     """Worker that generates the motion of one clip.
 
     Args:
-        params: ``models`` and the fields of ``SamplingConfig``.
+        params: ``models``, ``samples`` and the fields of ``SamplingConfig``.
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     settings = dict(params)
     models = [load_part(MODELS / part) for part in parts_of(settings.pop("models"))]
+    others = range(1, settings.pop("samples"))
     sampling = SamplingConfig(**settings)
     open_shard = functools.lru_cache(maxsize=2)(lambda path: ShardCorpus([path]))
 
     def worker(clip: Clip, parts: Members) -> Members:  # noqa: ARG001 - by Worker's signature
         source = open_shard(shard_of(clip)).load(clip.clip_id)
-        motion = generate_motion(models, source.drive, source.motion[0], sampling, clip.clip_id)
-        return {"generated.npz": npz_bytes({"motion": motion})}
+        motions = [
+            generate_motion(models, source.drive, source.motion[0], one, clip.clip_id)
+            for one in (sampling, *(sample_of(sampling, number) for number in others))
+        ]
+        made = {"generated.npz": npz_bytes({"motion": motions[0]})}
+        if others:
+            made["samples.npz"] = npz_bytes({"motion": np.stack(motions[1:])})
+        return made
 
     return worker
+
+
+def sample_of(sampling: SamplingConfig, number: int) -> SamplingConfig:
+    """The same sampling with the noise of another sample; how many there are changes none."""
+    return replace(sampling, seed=clip_seed(sampling.seed, "sample", str(number)))
 
 
 def plan(clips: list[Clip]) -> tuple[Unit, ...]:

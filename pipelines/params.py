@@ -449,9 +449,17 @@ class TrainParams(Section):
     """Run the model through ``torch.compile``."""
     threads: Annotated[int, Field(ge=1, le=256)]
     """CPU threads of a process; the last bits depend on it."""
+    parts: tuple[Literal["lips", "expression", "pose", "all"], ...] = (
+        "lips",
+        "expression",
+        "pose",
+    )
+    """Models that ``dvc repro`` trains: those that ``generate.models`` takes."""
     lips: PartParams
     expression: PartParams
     pose: PartParams
+    all: PartParams
+    """Of the one model of all 70 values."""
 
     @model_validator(mode="after")
     def _windows_for_all(self) -> TrainParams:
@@ -475,6 +483,8 @@ class GenerateParams(Section):
     """Frames blended where two chunks meet."""
     mouth: Literal["reset", "carry"] = "reset"
     """A chunk's condition has the clip's first mouth, or the last generated one."""
+    samples: Annotated[int, Field(ge=1, le=64)] = 1
+    """Motions of one clip; the first is rendered, mean and spread of all are measured."""
     deadline_s: Seconds
 
 
@@ -537,6 +547,17 @@ class Params(Section):
             raise ValueError(
                 f"generate.steps is {self.generate.steps}, but at most diffusion.steps "
                 f"{self.diffusion.steps} can be sampled"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trained_is_what_generates(self) -> Params:
+        needed = {"all"} if self.generate.models == "joint" else {"lips", "expression", "pose"}
+        missing = sorted(needed - set(self.train.parts))
+        if missing:
+            raise ValueError(
+                f"generate.models is {self.generate.models!r}, but train.parts lacks "
+                f"{', '.join(missing)}: [all] for joint, [lips, expression, pose] for separate"
             )
         return self
 

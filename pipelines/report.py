@@ -19,8 +19,11 @@ import pyarrow.parquet as pq
 from dimitra.clips import MANIFEST_SCHEMA
 from dimitra.metrics.definitions import (
     COEFFICIENT_METRICS,
+    EXPRESSION_METRICS,
+    HEAD_METRICS,
     METHODS,
     METRICS,
+    MOUTH_METRICS,
     PAPER_METRICS,
     Method,
     Metric,
@@ -28,6 +31,7 @@ from dimitra.metrics.definitions import (
 from dimitra.metrics.published import BY_LAYOUT, PublishedTable
 from dimitra.metrics.version import code_digest
 from dimitra.shards import iterate_shard, sha256_file, write_atomic
+from pipelines import ablations, report_ablations
 from pipelines.charts import Chart, line_chart
 from pipelines.mainguard import guarded
 from pipelines.params import Params, load
@@ -58,9 +62,16 @@ DIGESTS = {
     "lips model": "models/lips/model.safetensors",
     "expression model": "models/expression/model.safetensors",
     "pose model": "models/pose/model.safetensors",
+    "joint model": "models/all/model.safetensors",
 }
 
-PARTS = ("lips", "expression", "pose")
+COEFFICIENT_GROUPS = {
+    "Mouth coefficients": MOUTH_METRICS,
+    "Other expression coefficients": EXPRESSION_METRICS,
+    "Head pose": HEAD_METRICS,
+}
+EXAMPLE_METRICS = (*PAPER_METRICS, *MOUTH_METRICS[:2])
+"""Shown beside a clip's videos."""
 _QUARANTINE_ROWS = 200
 _SMOOTHED = 25
 
@@ -98,7 +109,7 @@ class ResultTable:
         published: the paper's table of that kind of data.
         rows: measured here, columns ``PAPER_METRICS``.
         published_rows: as printed in the paper.
-        coefficient_rows: measured here, columns ``COEFFICIENT_METRICS``.
+        coefficient_tables: measured here, one for each of ``COEFFICIENT_GROUPS``.
         missing: reason why values are absent, to the columns it concerns.
         clips: evaluated clips.
     """
@@ -107,7 +118,7 @@ class ResultTable:
     published: PublishedTable
     rows: tuple[Row, ...]
     published_rows: tuple[Row, ...]
-    coefficient_rows: tuple[Row, ...]
+    coefficient_tables: tuple[tuple[str, tuple[Metric, ...], tuple[Row, ...]], ...]
     missing: Mapping[str, tuple[str, ...]]
     clips: int
 
@@ -227,7 +238,10 @@ def result_table(dataset: str, layout: str, table: Mapping[str, Any]) -> ResultT
         published=published,
         rows=_measured_rows(table, with_video, PAPER_METRICS),
         published_rows=published_rows,
-        coefficient_rows=_measured_rows(table, with_coefficients, COEFFICIENT_METRICS),
+        coefficient_tables=tuple(
+            (title, metrics, _measured_rows(table, with_coefficients, metrics))
+            for title, metrics in COEFFICIENT_GROUPS.items()
+        ),
         missing=_missing(table),
         clips=max(counts),
     )
@@ -342,7 +356,7 @@ def choose_examples(clips: Iterable[tuple[str, str]], count: int) -> list[str]:
 def _example_numbers(row: Mapping[str, Any]) -> str:
     shown = [
         f"{metric.label} {_number(row[metric.key], metric)}"
-        for metric in METRICS
+        for metric in EXAMPLE_METRICS
         if row[metric.key] is not None
     ]
     return ", ".join(shown) or str(row["dropped"])
@@ -415,7 +429,8 @@ def render_page(root: Path, params: Params, output: Path) -> None:
         params=params,
         tables=tables,
         paper_metrics=PAPER_METRICS,
-        coefficient_metrics=COEFFICIENT_METRICS,
+        ablations=report_ablations.ablation_tables(ablations.read(root)),
+        ablation_metrics=report_ablations.METRICS,
         metrics=METRICS,
         examples={
             table.dataset: copy_examples(
@@ -427,7 +442,9 @@ def render_page(root: Path, params: Params, output: Path) -> None:
             )
             for table in tables
         },
-        charts=[read_curve(root / "models" / part / "curve.csv", part) for part in PARTS],
+        charts=[
+            read_curve(root / "models" / part / "curve.csv", part) for part in params.train.parts
+        ],
         corpus=corpus_rows(root / "data/manifest/clips.parquet", root / "data/split/split.parquet"),
         balances=read_balances(root),
         quarantined=quarantined[:_QUARANTINE_ROWS],

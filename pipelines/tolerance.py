@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 from rich.table import Table
 
+NOT_A_DATASET = "ablations.json"
+"""Of `dimitra ablations run`, not of a run of the pipeline."""
+
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """``{method: {metric: {"value", "n", "dropped", "reason"}}}``, the content of a metric file."""
 
@@ -160,7 +163,9 @@ def committed_metrics(revision: str, folder: Path) -> dict[str, Metrics]:
         return run.stdout
 
     listed = output("ls-tree", "--name-only", revision, f"{folder.as_posix()}/").splitlines()
-    names = sorted(name for name in listed if name.endswith(".json"))
+    names = sorted(
+        name for name in listed if name.endswith(".json") and Path(name).name != NOT_A_DATASET
+    )
     return {Path(name).stem: json.loads(output("show", f"{revision}:./{name}")) for name in names}
 
 
@@ -195,7 +200,11 @@ def check(revision: str, tolerance: Path, folder: Path, console: Console) -> boo
     """
     rule = read_tolerance(tolerance)
     committed = committed_metrics(revision, folder)
-    new = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    new = {
+        path.stem: json.loads(path.read_text())
+        for path in sorted(folder.glob("*.json"))
+        if path.name != NOT_A_DATASET
+    }
     if not committed:
         console.print(f"{revision} has no metrics under {folder}/: nothing to compare with")
         return True

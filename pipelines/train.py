@@ -28,7 +28,6 @@ from dimitra.cmdt.parts import MODEL_PARTS, ModelPart, mouth_columns
 from dimitra.cmdt.peers import Alone
 from dimitra.cmdt.resume import StepRecord, TrainingState
 from dimitra.cmdt.training import TrainingDivergedError
-from dimitra.morphable.coefficients import PARTS
 from dimitra.shards import read_sidecar
 from pipelines.closure import code_digest
 from pipelines.connection import LOCAL, address_of
@@ -44,6 +43,9 @@ from pipelines.work_cache import WorkCache, digest_of, local_shards, package_ver
 
 SHARDS = Path("data/shards")
 MODELS = Path("models")
+
+OF_ONE_PART = {*MODEL_PARTS, "parts"}
+"""Keys of ``train`` that do not concern every part."""
 
 
 def make_plan(params: Params, part: ModelPart) -> Plan:
@@ -64,7 +66,7 @@ def make_plan(params: Params, part: ModelPart) -> Plan:
             "part": part,
             "model": params.model.model_dump(),
             "diffusion": params.diffusion.model_dump(),
-            "train": params.train.model_dump(exclude=set[str](PARTS)),
+            "train": params.train.model_dump(exclude=OF_ONE_PART),
             "own": part_params(params, part).model_dump(),
             "face_model": params.fit.face_model,
             "seed": params.seed,
@@ -164,7 +166,7 @@ def train_part(params: Params, part: ModelPart) -> None:
     values = (
         asdict(config)
         | asdict(build_model(plan, corpus).config)
-        | params.train.model_dump(exclude=set[str](PARTS))
+        | params.train.model_dump(exclude=OF_ONE_PART)
         | {"seed": params.seed, "window": params.model.window}
     )
     tags = {f"input.{Path(place).name}": sha256 for place, sha256 in plan.shards}

@@ -78,8 +78,8 @@ class Plan:
 
 
 def part_params(params: Params, part: str) -> PartParams:
-    """Training section of a part; the joint model's is that of the pose, which it holds."""
-    section: PartParams = getattr(params.train, "pose" if part == "all" else part)
+    """Training section of a part."""
+    section: PartParams = getattr(params.train, part)
     return section
 
 

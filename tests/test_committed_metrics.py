@@ -30,6 +30,23 @@ def test_generated_mouths_beat_a_frozen_face_on_unseen_people() -> None:
     assert table["dimitra_no_hp"]["m_lmd"]["value"] < frozen
 
 
+@pytest.mark.parametrize("method", ["dimitra_hp", "dimitra_mean"])
+@pytest.mark.parametrize("metric", ["mouth_mae_fit", "mouth_mae_truth"])
+@pytest.mark.parametrize("baseline", ["frozen_first_frame", "train_mean", "other_clip"])
+def test_mouths_of_unseen_people_are_30_percent_nearer_than_baselines(
+    method: str, metric: str, baseline: str
+) -> None:
+    table = json.loads((ROOT / "metrics" / "chorus.json").read_text())
+    assert table[method][metric]["value"] <= 0.7 * table[baseline][metric]["value"]
+
+
+def test_mouths_open_with_the_truth_and_samples_are_counted() -> None:
+    table = json.loads((ROOT / "metrics" / "chorus.json").read_text())
+    assert table["dimitra_hp"]["opening_corr_truth"]["value"] > 0.6
+    for metric in ("mouth_diversity", "head_diversity", "head_speed_gap", "head_range_gap"):
+        assert table["dimitra_hp"][metric]["value"] >= 0.0
+
+
 def test_lock_belongs_to_the_committed_parameters_and_metrics() -> None:
     import hashlib
 

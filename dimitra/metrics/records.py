@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dimitra.metrics.definitions import METHODS, METRICS
+from dimitra.metrics.definitions import METHODS, METRICS, OF_ALL_CLIPS, Metric
+from dimitra.metrics.motion import distribution_gap
 from dimitra.metrics.summary import ClipValue, Summary, rounded, summarise
 
 Values = Mapping[str, Mapping[str, ClipValue]]
@@ -90,8 +91,33 @@ def clip_rows(records: Iterable[ClipRecord]) -> list[dict[str, Any]]:
     return rows
 
 
-def tabulate(records: Sequence[ClipRecord]) -> dict[str, dict[str, Summary]]:
-    """Means over clips for each method and metric, in table order.
+def _gap(records: Sequence[ClipRecord], method: str, source: str) -> Summary:
+    """Distance of a method's distribution over clips to the truth's, the fit's where none is."""
+
+    def values(of: str) -> list[float]:
+        found = (record.values[of][source].value for record in records)
+        return [value for value in found if value is not None]
+
+    reference = values("truth") or values("ground_truth")
+    own = values(method)
+    if not own:
+        return summarise([record.values[method][source] for record in records])
+    gap = distribution_gap(own, reference)
+    if gap is None:
+        return Summary(None, 0, 0, "no head that moves to compare with")
+    return Summary(rounded(gap), len(own), 0, None)
+
+
+def tabulate(
+    records: Sequence[ClipRecord], metrics: Sequence[Metric] = METRICS
+) -> dict[str, dict[str, Summary]]:
+    """Numbers of a data set for each method and metric, in table order.
+
+    Means over clips, but for the metrics of ``OF_ALL_CLIPS``, which compare distributions.
+
+    Args:
+        records: of the data set; their values may lack metrics that are not asked for.
+        metrics: columns.
 
     Raises:
         ValueError: a clip id comes twice, which would count it twice.
@@ -102,8 +128,12 @@ def tabulate(records: Sequence[ClipRecord]) -> dict[str, dict[str, Summary]]:
         raise ValueError(f"clips evaluated more than once: {', '.join(twice)}")
     return {
         method.key: {
-            metric.key: summarise([record.values[method.key][metric.key] for record in records])
-            for metric in METRICS
+            metric.key: (
+                _gap(records, method.key, OF_ALL_CLIPS[metric.key])
+                if metric.key in OF_ALL_CLIPS
+                else summarise([record.values[method.key][metric.key] for record in records])
+            )
+            for metric in metrics
         }
         for method in METHODS
     }

@@ -11,6 +11,7 @@ DATA_FILES = (
     "coefficients.py",
     "definitions.py",
     "landmarks_distance.py",
+    "motion.py",
     "procrustes.py",
     "published.py",
     "records.py",

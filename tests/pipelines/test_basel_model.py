@@ -35,7 +35,7 @@ def test_its_mouth_is_learned_from_its_shards_and_generated() -> None:
     others = tuple(index for index in range(64) if index not in BFM_MOUTH)
     assert checkpoint.load(Path("models/expression")).columns == others
     worker = generate.make_worker(
-        {"models": "separate", "sampler": "ddim", "steps": 5, "seed": params.seed}
+        {"models": "separate", "samples": 1, "sampler": "ddim", "steps": 5, "seed": params.seed}
     )
     clip = next(clip for clip in CLIPS if clip.clip_id == "bbb-009")
     motion = read_npz(worker(clip, {})["generated.npz"])["motion"]

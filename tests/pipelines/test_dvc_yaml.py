@@ -77,20 +77,20 @@ def test_every_asset_that_a_stage_loads_is_declared(name: str) -> None:
     assert loaded <= declared
 
 
-def test_no_stage_depends_on_how_it_is_run_and_only_evaluate_reads_the_truth() -> None:
+def test_no_stage_depends_on_how_it_is_run_and_only_score_reads_the_truth() -> None:
     for name, body in STAGES.items():
         keys = [key for key in body.get("params", []) if isinstance(key, str)]
         assert not [key for key in keys if re.match(r"ray\b", key)]
-        assert ("${evaluate.truth}" in body["deps"]) == (name == "evaluate")
+        assert ("${evaluate.truth}" in body["deps"]) == (name == "score")
 
 
-def test_metrics_code_belongs_to_evaluate_and_report_alone() -> None:
+def test_metrics_code_belongs_to_score_evaluate_and_report_alone() -> None:
     users = {
         name
         for name, body in STAGES.items()
         if any(str(dep).startswith("dimitra/metrics/") for dep in body["deps"])
     }
-    assert users <= {"evaluate", "report"}
+    assert users <= {"score", "evaluate", "report"}
 
 
 def test_rewrite_mends_what_the_check_finds_and_touches_nothing_else(tmp_path: Path) -> None:

@@ -9,22 +9,24 @@ from skimage.transform import SimilarityTransform, warp
 
 from dimitra.clips import Clip, ClipError
 from dimitra.media.video import encode_mp4
-from dimitra.metrics.definitions import METHODS, METRICS
+from dimitra.metrics.definitions import COEFFICIENT_METRICS, METHODS, METRICS
 from dimitra.metrics.landmarks_distance import LandmarkTrack
-from dimitra.shards import json_bytes, list_shards, npz_bytes, write_shard
-from pipelines import evaluate
+from dimitra.metrics.records import ClipRecord
+from dimitra.metrics.summary import ClipValue
+from dimitra.shards import json_bytes, list_shards, write_shard
+from pipelines import scores
+from pipelines.errors import StageError
 from pipelines.evaluate import (
     dlib_finder,
     evaluate_clip,
     make_worker,
-    mouth_values,
     read_records,
     track_faces,
+    with_scores,
     write_metrics,
 )
 
 FRAMES = 6
-MOUTH = tuple(range(13))
 CLIP = Clip(
     clip_id="chorus-a",
     dataset="chorus",
@@ -55,29 +57,24 @@ def moving():
     return encode_mp4([photo(0.01 * i, i) for i in range(FRAMES)])
 
 
-def motion(value, frames=FRAMES):
-    expression = np.full((frames, 64), value, np.float32)
-    return npz_bytes({"expression": expression, "pose": np.zeros((frames, 6), np.float32)})
-
-
-def parts_of(video, hp=None, no_hp=None, frames=FRAMES):
+def parts_of(video, hp=None, no_hp=None):
     return {
         "mp4": video,
         "hp.mp4": hp or video,
         "no_hp.mp4": no_hp or video,
-        "motion.npz": motion(1.0),
-        "generated.npz": npz_bytes({"motion": np.full((frames, 70), 1.5, np.float32)}),
     }
 
 
-def params_for(truth):
-    return {
-        "lmd_fit": "face",
-        "max_ground_truth_missed": 0.0,
-        "truth": str(truth),
-        "mouth": list(MOUTH),
-        "train_mean": [0.0] * 64,
-    }
+PARAMS = {"lmd_fit": "face", "max_ground_truth_missed": 0.0}
+
+
+def scored(record):
+    """The record with numbers of its coefficients, as ``score`` has them."""
+    item = ClipValue(0.5)
+    row = {metric.key: item for metric in COEFFICIENT_METRICS}
+    values = {method.key: row for method in METHODS}
+    scores = ClipRecord(record.clip_id, "chorus", "id00013", FRAMES, {}, values)
+    return with_scores(record, {record.clip_id: scores})
 
 
 def test_dlib_sees_the_face_in_every_frame_and_none_in_a_wall(moving):
@@ -90,7 +87,7 @@ def test_dlib_sees_the_face_in_every_frame_and_none_in_a_wall(moving):
 
 
 def test_a_video_against_itself(moving, tmp_path):
-    record = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), params_for(tmp_path))
+    record = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), PARAMS)
     values = record.values
     assert values["dimitra_hp"]["f_lmd"].value == pytest.approx(0.0, abs=1e-9)
     assert values["dimitra_no_hp"]["m_lmd"].value == pytest.approx(0.0, abs=1e-9)
@@ -100,34 +97,19 @@ def test_a_video_against_itself(moving, tmp_path):
     assert values["ground_truth"]["f_lmd"].value is None
     assert "measured against" in (values["ground_truth"]["f_lmd"].reason or "")
     assert values["dimitra_hp"]["sync_conf"].reason == "SyncNet is not part of this version"
-    assert values["dimitra_hp"]["mouth_mae_fit"].value == 0.5
-    assert values["train_mean"]["mouth_mae_fit"].value == 1.0
-    assert values["frozen_first_frame"]["mouth_mae_fit"].value == 0.0
-    assert "no truth" in (values["dimitra_hp"]["mouth_mae_truth"].reason or "")
     assert record.frames == FRAMES
 
 
-def test_truth_is_read_where_there_is_one(moving, tmp_path):
-    folder = tmp_path / "chorus"
-    folder.mkdir()
-    (folder / "chorus-a.npz").write_bytes(motion(2.0))
-    values = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), params_for(tmp_path)).values
-    assert values["ground_truth"]["mouth_mae_truth"].value == 1.0
-    assert values["dimitra_hp"]["mouth_mae_truth"].value == 0.5
-    (folder / "chorus-a.npz").write_bytes(motion(2.0, frames=FRAMES + 1))
-    values = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), params_for(tmp_path)).values
-    assert (
-        values["dimitra_hp"]["mouth_mae_truth"].reason == "the truth has 7 frames and the video 6"
-    )
-    other_model = params_for(tmp_path) | {"truth": None}
-    values = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), other_model).values
-    assert values["dimitra_hp"]["mouth_mae_truth"].value is None
-    assert "the open head's" in (values["dimitra_hp"]["mouth_mae_truth"].reason or "")
+def test_frame_counts_must_agree(moving):
+    short = encode_mp4([photo()] * (FRAMES - 1))
+    with pytest.raises(ClipError, match="ground truth 6.*dimitra_hp 5"):
+        evaluate_clip(CLIP, parts_of(moving, hp=short), dlib_finder(), PARAMS)
 
 
-def test_frame_counts_must_agree(moving, tmp_path):
-    with pytest.raises(ClipError, match="ground truth 6.*generated motion 5"):
-        evaluate_clip(CLIP, parts_of(moving, frames=5), dlib_finder(), params_for(tmp_path))
+def test_a_clip_without_scores_is_named(moving):
+    record = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), PARAMS)
+    with pytest.raises(StageError, match="chorus-a is in data/evaluation, but not in data/scores"):
+        with_scores(record, {})
 
 
 def scripted(*tracks):
@@ -143,18 +125,18 @@ def test_misses_are_dropped_and_counted(moving, tmp_path):
     whole = LandmarkTrack(points, np.ones(FRAMES, bool))
     gap = LandmarkTrack(points, np.arange(FRAMES) != 2)
     parts = parts_of(moving)
-    record = evaluate_clip(CLIP, parts, scripted(gap, whole, whole), params_for(tmp_path))
+    record = evaluate_clip(CLIP, parts, scripted(gap, whole, whole), PARAMS)
     assert record.missed == {
         "ground_truth": 1, "dimitra_hp": 0, "dimitra_no_hp": 0, "frozen_first_frame": 0
     }  # fmt: skip
     assert record.values["dimitra_hp"]["f_lmd"].dropped
-    record = evaluate_clip(CLIP, parts, scripted(whole, gap, whole), params_for(tmp_path))
+    record = evaluate_clip(CLIP, parts, scripted(whole, gap, whole), PARAMS)
     assert record.missed["dimitra_hp"] == 1
     assert record.values["dimitra_hp"]["f_lmd"].value == pytest.approx(0.0, abs=1e-9)
 
 
 def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_path):
-    worker = make_worker(params_for(tmp_path / "truth"))
+    worker = make_worker(PARAMS)
     first, second = (worker(CLIP, parts_of(moving)) for _ in range(2))
     assert first == second
     assert list(first) == ["metrics.json"]
@@ -164,6 +146,7 @@ def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_pat
     write_shard(tmp_path / "evaluation/00003.tar", {"chorus-a": first})
     records = read_records(list_shards(tmp_path / "evaluation"), ["lecture", "chorus"])
     assert [record.clip_id for record in records["chorus"]] == ["chorus-a", "chorus-b"]
+    records = {name: [scored(record) for record in clips] for name, clips in records.items()}
     write_metrics(records, tmp_path / "metrics")
     table = json.loads((tmp_path / "metrics/chorus.json").read_text())
     assert set(table) == {method.key for method in METHODS}
@@ -172,6 +155,7 @@ def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_pat
         for item in row.values():
             assert set(item) == {"value", "n", "dropped", "reason"}
             assert (item["value"] is None) == bool(item["reason"])
+    assert table["dimitra_hp"]["mouth_mae_fit"]["value"] == 0.5
     assert table["dimitra_hp"]["f_lmd"] == {"value": 0.0, "n": 2, "dropped": 0, "reason": None}
     empty = json.loads((tmp_path / "metrics/lecture.json").read_text())
     nothing = {"value": None, "n": 0, "dropped": 0, "reason": "no test clip"}
@@ -181,23 +165,12 @@ def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_pat
     assert len(clips) == 2 * len(METHODS)
 
 
-def test_mouth_values_are_the_closed_form():
-    ramp = np.linspace(0.0, 1.0, 5, dtype=np.float32)[:, None].repeat(13, axis=1)
-    values = mouth_values(ramp * 0.0 + 0.5, ramp, None, "none", np.full(13, 0.25, np.float32))
-    assert values["dimitra_hp"]["mouth_mae_fit"].value == pytest.approx(0.3)
-    assert values["frozen_first_frame"]["mouth_mae_fit"].value == pytest.approx(0.5)
-    assert values["train_mean"]["mouth_mae_fit"].value == pytest.approx(0.35)
-    assert values["dimitra_no_hp"]["mouth_mae_fit"].value is None
-    untrained = mouth_values(ramp, ramp, None, "none", None)
-    assert untrained["train_mean"]["mouth_mae_fit"].reason == "no clip to train on"
-
-
 def test_only_test_clips_are_evaluated(tmp_path, monkeypatch):
     import pyarrow as pa
 
     rows = [{"clip_id": "chorus-a", "split": "test"}, {"clip_id": "chorus-b", "split": "train"}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "split.parquet")
     clips = [CLIP, Clip(**{**asdict(CLIP), "clip_id": "chorus-b"})]
-    monkeypatch.setattr(evaluate, "SPLIT", tmp_path / "split.parquet")
-    monkeypatch.setattr(evaluate, "read_manifest", lambda: clips)
-    assert evaluate.tested_clips() == [CLIP]
+    monkeypatch.setattr(scores, "SPLIT", tmp_path / "split.parquet")
+    monkeypatch.setattr(scores, "read_manifest", lambda: clips)
+    assert scores.tested_clips() == [CLIP]

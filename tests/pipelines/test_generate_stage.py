@@ -16,7 +16,7 @@ from pipelines.params import GenerateParams
 from tests.cmdt.corpus import toy_model
 from tests.pipelines.toy_shards import CLIPS, FRAMES, small_params, write_merged
 
-PARAMS = {"models": "separate", "sampler": "ddim", "steps": 5, "seed": 1}
+PARAMS = {"models": "separate", "samples": 1, "sampler": "ddim", "steps": 5, "seed": 1}
 MOUTH = mouth_columns("open_head")
 
 
@@ -78,6 +78,19 @@ def test_the_joint_model_generates_all_values_in_place_of_the_three() -> None:
     assert made != generate.make_worker(options | {"models": "separate"})(clip, {})
 
 
+def test_more_samples_change_none_of_those_before() -> None:
+    clip = next(clip for clip in CLIPS if clip.clip_id == "bbb-009")
+    one, two, three = (generate.make_worker(PARAMS | {"samples": n})(clip, {}) for n in (1, 2, 3))
+    assert list(one) == ["generated.npz"]
+    assert one["generated.npz"] == two["generated.npz"] == three["generated.npz"]
+    first = read_npz(three["generated.npz"])["motion"]
+    others = read_npz(three["samples.npz"])["motion"]
+    assert others.shape == (2, FRAMES, 70)
+    assert np.array_equal(read_npz(two["samples.npz"])["motion"], others[:1])
+    assert not np.array_equal(others[0], first)
+    assert not np.array_equal(others[0], others[1])
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
@@ -95,4 +108,4 @@ def test_impossible_sampling_is_refused_by_name(section: dict[str, object], mess
 def test_every_option_of_the_parameters_reaches_the_sampler() -> None:
     """The section's names, less the deadline, are those of ``SamplingConfig`` and ``models``."""
     section = set(GenerateParams.model_fields) - {"deadline_s"} | {"seed"}
-    assert section == {field.name for field in fields(SamplingConfig)} | {"models"}
+    assert section == {field.name for field in fields(SamplingConfig)} | {"models", "samples"}

@@ -250,3 +250,23 @@ def test_an_empty_curve_is_named(tmp_path):
     path.write_text("step,loss\n")
     with pytest.raises(ValueError, match=r"curve\.csv holds no training step"):
         read_curve(path, "lips")
+
+
+def test_ablations_are_shown_where_there_are_some(page, tmp_path):
+    from tests.pipelines.test_ablations import entries
+
+    root, params, text = page
+    assert 'id="ablations"' not in text
+    path = root / "metrics/ablations.json"
+    path.write_text(json.dumps(entries()))
+    try:
+        render_page(root, params, tmp_path / "report")
+    finally:
+        path.unlink()
+    shown = (tmp_path / "report/index.html").read_text()
+    tags = Tags()
+    tags.feed(shown)
+    assert tags.open == []
+    assert 'id="ablations"' in shown
+    assert "No phonemes: lips worse" in shown
+    assert shown.count('class="bar-0"') == 3

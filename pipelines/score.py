@@ -1,0 +1,345 @@
+"""Measure generated motion by its coefficients: `python -m pipelines.score`.
+
+No video is made or looked at, so that variants of the models can be compared without rendering.
+Against the coefficients fitted to the ground truth and, where the corpus has one, the truth.
+`evaluate` takes these numbers up into `metrics/<dataset>.json`.
+
+It runs in this process: a clip costs milliseconds. In memory at a time is the fitted motion of the
+test clips of one data set (the other clips' motions are a baseline), 280 bytes a frame.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dimitra.assets import asset_path
+from dimitra.clips import Clip
+from dimitra.metrics.coefficients import mean_absolute_error
+from dimitra.metrics.definitions import COEFFICIENT_METRICS, METHODS, OF_ALL_CLIPS
+from dimitra.metrics.motion import correlation, diversity, head_range, head_speed
+from dimitra.metrics.records import ClipRecord, tabulate
+from dimitra.metrics.summary import ClipValue
+from dimitra.morphable.coefficients import ANGLES, EXPRESSION_SIZE, MOUTH
+from dimitra.morphable.opening import opening_direction
+from dimitra.shards import iterate_shard, json_bytes, read_npz, write_atomic
+from pipelines.errors import StageError
+from pipelines.mainguard import guarded
+from pipelines.params import Params, load
+from pipelines.progress import console
+from pipelines.scores import SCORES, tested_clips
+from pipelines.work_cache import WorkCache, local_shards
+
+MOTION = Path("data/motion")
+GENERATED = Path("data/generated")
+STATS = Path("data/shards/stats.json")
+
+IS_REFERENCE = "it is what the others are measured against"
+NO_TRAINING = "no clip to train on"
+OTHER_MODEL = "the corpus truth is the open head's, the motion another face model's"
+SAME_MOTION = "the same coefficients as dimitra_hp"
+NO_MODEL = "fit.face_model_weights is null, so what opens the mouth is unknown"
+ONE_SAMPLE = "generate.samples is 1"
+MOTIONLESS = "it does not move"
+NO_DONOR = "no other test clip of the data set is as long"
+NOT_SAMPLED = "only generated motion has samples"
+OF_THE_SET = "a number of the data set, not of a clip"
+
+Motion = NDArray[np.float32]
+"""``[T, 70]``."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where motion is measured.
+
+    Attributes:
+        mouth: the 13 columns of the mouth.
+        opening: ``[64]``, how far each expression coefficient opens it; None where the parameters
+            name no face model.
+        fps: frames a second.
+    """
+
+    mouth: tuple[int, ...]
+    opening: NDArray[np.float64] | None
+    fps: float
+
+    @classmethod
+    def of(cls, params: Params) -> Space:
+        """That of the face model of a run.
+
+        Raises:
+            AssetError: the face model's file is missing.
+        """
+        if params.fit.face_model == "open_head":
+            from dimitra.morphable import open_head
+
+            opening: NDArray[np.float64] | None = opening_direction(open_head.load())
+        else:
+            from dimitra.morphable import bfm
+
+            weights = params.fit.face_model_weights
+            opening = None if weights is None else opening_direction(bfm.read(asset_path(weights)))
+        return cls(MOUTH[params.fit.face_model], opening, float(params.crop.fps))
+
+    def rest(self) -> list[int]:
+        """Expression columns beside the mouth."""
+        return [column for column in range(EXPRESSION_SIZE) if column not in self.mouth]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the motions of one clip are measured against.
+
+    Attributes:
+        fit: as fitted to the ground-truth video.
+        truth: None where there is none.
+        no_truth: why there is none.
+    """
+
+    fit: Motion
+    truth: Motion | None
+    no_truth: str = ""
+
+
+def motion_values(motion: Motion, reference: Reference, space: Space) -> dict[str, ClipValue]:
+    """Every number of one motion, but for diversity.
+
+    Args:
+        motion: ``[T, 70]``.
+        reference: of the same T frames.
+        space: of both.
+    """
+    values: dict[str, ClipValue] = {}
+    columns = {"mouth": list(space.mouth), "expression": space.rest()}
+    for name, aim in (("fit", reference.fit), ("truth", reference.truth)):
+        for part, chosen in columns.items():
+            values[f"{part}_mae_{name}"] = (
+                ClipValue(None, reference.no_truth)
+                if aim is None
+                else ClipValue(mean_absolute_error(motion[:, chosen], aim[:, chosen]))
+            )
+        values[f"opening_corr_{name}"] = (
+            ClipValue(None, reference.no_truth) if aim is None else _likeness(motion, aim, space)
+        )
+    angles = motion[:, ANGLES]
+    speed = head_speed(angles, space.fps)
+    values["head_speed"] = ClipValue(speed, None if speed is not None else "a single frame")
+    values["head_range"] = ClipValue(head_range(angles))
+    return values
+
+
+def _likeness(motion: Motion, aim: Motion, space: Space) -> ClipValue:
+    if space.opening is None:
+        return ClipValue(None, NO_MODEL)
+    one, two = (of[:, :EXPRESSION_SIZE] @ space.opening for of in (motion, aim))
+    like = correlation(one, two)
+    return ClipValue(like, None if like is not None else MOTIONLESS)
+
+
+def diversity_values(samples: Motion | None, space: Space) -> dict[str, ClipValue]:
+    """How samples of one input differ.
+
+    Args:
+        samples: ``[S, T, 70]``; None for a single one.
+        space: of the motion.
+    """
+    if samples is None:
+        return {key: ClipValue(None, ONE_SAMPLE) for key in ("mouth_diversity", "head_diversity")}
+    degrees = float(np.rad2deg(diversity(samples[:, :, ANGLES])))
+    return {
+        "mouth_diversity": ClipValue(diversity(samples[:, :, list(space.mouth)])),
+        "head_diversity": ClipValue(degrees),
+    }
+
+
+def _absent(reason: str) -> dict[str, ClipValue]:
+    return {metric.key: ClipValue(None, reason) for metric in COEFFICIENT_METRICS}
+
+
+def clip_values(
+    samples: Motion,
+    reference: Reference,
+    space: Space,
+    train_mean: Motion | None,
+    donor: Motion | None,
+) -> dict[str, dict[str, ClipValue]]:
+    """Every number of one clip: method to metric to value.
+
+    Args:
+        samples: ``[S, T, 70]``, generated; the first is the one that is rendered.
+        reference: fit and truth, T frames.
+        space: of all motions.
+        train_mean: ``[70]``, None without a training clip.
+        donor: another clip's fitted motion, at least T frames; None without one.
+    """
+    frames = len(reference.fit)
+    several = samples if len(samples) > 1 else None
+
+    def held(pose: Motion) -> Motion:
+        return np.broadcast_to(pose, (frames, len(pose)))
+
+    motions: dict[str, Motion | str] = {
+        "truth": reference.no_truth if reference.truth is None else reference.truth,
+        "ground_truth": reference.fit,
+        "dimitra_hp": samples[0],
+        "dimitra_no_hp": SAME_MOTION,
+        "dimitra_mean": ONE_SAMPLE if several is None else several.mean(axis=0),
+        "frozen_first_frame": held(reference.fit[0]),
+        "train_mean": NO_TRAINING if train_mean is None else held(train_mean),
+        "other_clip": NO_DONOR if donor is None else donor[:frames],
+    }
+    values: dict[str, dict[str, ClipValue]] = {}
+    for method in METHODS:
+        motion = motions[method.key]
+        if isinstance(motion, str):
+            values[method.key] = _absent(motion)
+            continue
+        row = _absent(NOT_SAMPLED) | motion_values(motion, reference, space)
+        if method.key == "dimitra_hp":
+            row |= diversity_values(several, space)
+        itself = {"truth": "_truth", "ground_truth": "_fit"}.get(method.key)
+        if itself:
+            row |= {key: ClipValue(None, IS_REFERENCE) for key in row if key.endswith(itself)}
+        values[method.key] = row | {key: ClipValue(None, OF_THE_SET) for key in OF_ALL_CLIPS}
+    return values
+
+
+def read_truth(folder: Path, clip: Clip, frames: int) -> tuple[Motion | None, str]:
+    """True motion ``[T, 70]`` of a clip of the sample corpus, or None and the reason why not.
+
+    Args:
+        folder: holds ``<dataset>/<clip_id>.npz``; may be absent.
+        clip: the clip.
+        frames: T.
+    """
+    path = folder / clip.dataset / f"{clip.clip_id}.npz"
+    if not path.is_file():
+        return None, f"no truth of this clip under {folder.as_posix()}/"
+    motion = as_motion(path.read_bytes())
+    if len(motion) != frames:
+        return None, f"the truth has {len(motion)} frames and the video {frames}"
+    return motion, ""
+
+
+def as_motion(data: bytes) -> Motion:
+    """``[T, 70]`` of a file with ``expression`` and ``pose``."""
+    arrays = read_npz(data)
+    return np.concatenate([arrays["expression"], arrays["pose"]], axis=1).astype(np.float32)
+
+
+def read_samples(parts: Mapping[str, bytes]) -> Motion:
+    """``[S, T, 70]`` of a generated clip."""
+    first = np.asarray(read_npz(parts["generated.npz"])["motion"], dtype=np.float32)[None]
+    if "samples.npz" not in parts:
+        return first
+    others = np.asarray(read_npz(parts["samples.npz"])["motion"], dtype=np.float32)
+    return np.concatenate([first, others])
+
+
+def choose_donor(clip: Clip, clips: Sequence[Clip], lengths: Mapping[str, int]) -> str | None:
+    """Whose motion stands for another clip's: the next clip by name that is long enough.
+
+    Of another identity where there is one, else of any; after the last clip comes the first.
+
+    Args:
+        clip: the clip.
+        clips: of its data set.
+        lengths: clip id to frames.
+    """
+    order = sorted(clips, key=lambda other: (other.clip_id <= clip.clip_id, other.clip_id))
+    fitting = [
+        other
+        for other in order
+        if other.clip_id != clip.clip_id and lengths.get(other.clip_id, 0) >= lengths[clip.clip_id]
+    ]
+    others = [other for other in fitting if other.identity != clip.identity]
+    return next((other.clip_id for other in (*others, *fitting)), None)
+
+
+def score_dataset(
+    clips: Sequence[Clip],
+    truth: Path | None,
+    train_mean: Motion | None,
+    space: Space,
+    cache: WorkCache,
+) -> list[ClipRecord]:
+    """Records of the generated clips of one data set, sorted by clip id.
+
+    Args:
+        clips: its test clips; those that generation has quarantined have no record.
+        truth: folder of the corpus truth, None where the motion is of another face model.
+        train_mean: see ``clip_values``.
+        space: of all motions.
+        cache: where shards are that do not lie beside their sidecars.
+
+    Raises:
+        StageError: fitted and generated motion differ in length.
+    """
+    by_id = {clip.clip_id: clip for clip in clips}
+    fitted = {
+        clip_id: as_motion(parts["motion.npz"])
+        for shard in local_shards(MOTION, cache, list(by_id))
+        for clip_id, parts in iterate_shard(shard)
+        if clip_id in by_id
+    }
+    lengths = {clip_id: len(motion) for clip_id, motion in fitted.items()}
+    records = []
+    for shard in local_shards(GENERATED, cache, list(by_id)):
+        for clip_id, parts in iterate_shard(shard):
+            if clip_id not in by_id:
+                continue
+            clip, samples = by_id[clip_id], read_samples(parts)
+            frames = lengths.get(clip_id, 0)
+            if frames != samples.shape[1]:
+                raise StageError(
+                    f"{clip_id}: {samples.shape[1]} generated frames, but {frames} fitted ones; "
+                    f"{GENERATED} and {MOTION} are of different runs: `dvc repro generate`"
+                )
+            known, no_truth = (None, OTHER_MODEL)
+            if truth is not None:
+                known, no_truth = read_truth(truth, clip, frames)
+            donor = choose_donor(clip, clips, lengths)
+            values = clip_values(
+                samples,
+                Reference(fitted[clip_id], known, no_truth),
+                space,
+                train_mean,
+                None if donor is None else fitted[donor],
+            )
+            records.append(ClipRecord(clip_id, clip.dataset, clip.identity, frames, {}, values))
+    return sorted(records, key=lambda record: record.clip_id)
+
+
+def main() -> None:
+    """Score every generated clip."""
+    params = load()
+    space = Space.of(params)
+    cache = WorkCache.of(params.storage.root)
+    stats = json.loads(STATS.read_text())
+    train_mean = None
+    if stats["clips"]:
+        mean = stats["expression"]["mean"] + stats["pose"]["mean"]
+        train_mean = np.asarray(mean, dtype=np.float32)
+    truth = Path(params.evaluate.truth) if params.fit.face_model == "open_head" else None
+    clips = tested_clips()
+    for dataset in params.datasets.sets:
+        own = [clip for clip in clips if clip.dataset == dataset]
+        records = score_dataset(own, truth, train_mean, space, cache)
+        table = {
+            method: {metric: asdict(summary) for metric, summary in row.items()}
+            for method, row in tabulate(records, COEFFICIENT_METRICS).items()
+        }
+        content = {"clips": [record.to_json() for record in records], "table": table}
+        write_atomic(SCORES / f"{dataset}.json", json_bytes(content))
+        console.print(f"score {dataset}: {len(records)} clips")
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
