@@ -89,7 +89,7 @@ def test_a_diverging_training_ends_at_once_and_names_the_clip() -> None:
     clips = [toy_clip(f"aaa-{number:03d}", 40, number) for number in range(4)]
     write_shard(OUTPUT / "train-aaa-00000.tar", {c.clip_id: toy_parts(c) for c in clips})
     shards = [OUTPUT / "train-aaa-00000.tar"]
-    (OUTPUT / "stats.json").write_bytes(json_bytes(statistics(shards)))
+    (OUTPUT / "stats.json").write_bytes(json_bytes(statistics(shards, "open_head")))
     clips[2].motion[:, 66] = float("nan")
     write_shard(shards[0], {c.clip_id: toy_parts(c) for c in clips})
     with pytest.raises(StageError, match=r"step 0: the loss is nan.* on the clips aaa-002;"):
