@@ -30,7 +30,7 @@ def main():
         RayParams(workers=1, mlflow=False))
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(main, own_arguments=True))
 """
 
 
