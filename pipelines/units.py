@@ -10,6 +10,7 @@ from pathlib import Path
 from dimitra.clips import Clip
 from dimitra.shards import Members, Sidecar, iterate_shard, list_sidecars
 from pipelines.errors import JobError, ShardError
+from pipelines.quarantine import read_balance
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,19 @@ def sidecars_of(folder: Path) -> dict[Path, Sidecar]:
     """Finished shards of an earlier stage.
 
     Raises:
-        JobError: the stage has not finished.
+        JobError: the stage has not finished, or has failed; or the sidecars tell of other clips
+            than its balance.
     """
-    if not (folder / "balance.json").exists():
-        raise JobError(f"{folder} has no balance.json: the stage that makes it has not finished")
-    return list_sidecars(folder)
+    balance = read_balance(folder)
+    found = list_sidecars(folder)
+    clips = sum(sidecar.clips for sidecar in found.values())
+    if clips != balance.clips_out:
+        raise JobError(
+            f"the sidecars in {folder} tell of {clips} clips, its balance.json of "
+            f"{balance.clips_out}: one of them is missing or too many. Run `python -m "
+            f"pipelines.{balance.stage}` again; what is finished comes from the work cache"
+        )
+    return found
 
 
 def units_of(clips: Sequence[Clip], reads: Sequence[Path]) -> tuple[Unit, ...]:
@@ -59,7 +68,7 @@ def units_of(clips: Sequence[Clip], reads: Sequence[Path]) -> tuple[Unit, ...]:
         reads: folders of earlier stages (``data/crops``).
 
     Raises:
-        JobError: an earlier stage has not finished.
+        JobError: an earlier stage has not finished, or clips of it are missing.
     """
     shards: dict[str, list[tuple[Path, frozenset[str]]]] = defaultdict(list)
     for folder in reads:
