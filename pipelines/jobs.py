@@ -30,7 +30,7 @@ from pipelines.live import LiveView
 from pipelines.params import RayParams, StorageParams
 from pipelines.pool import Pool, State, Task
 from pipelines.progress import console
-from pipelines.quarantine import Balance, describe, printable, settle
+from pipelines.quarantine import Balance, describe, printable, read_balance, settle
 from pipelines.staging import Staging
 from pipelines.storage import DamagedError
 from pipelines.units import Unit, units_of
@@ -67,10 +67,17 @@ def read_manifest(path: Path = _MANIFEST) -> list[Clip]:
 
     Raises:
         FileNotFoundError: ``ingest`` has not run.
+        JobError: it has not finished, has failed, or its balance tells of other clips.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; run `python -m pipelines.ingest` first")
+    balance = read_balance(path.parent)
     rows = pq.read_table(path, schema=MANIFEST_SCHEMA).to_pylist()
+    if len(rows) != balance.clips_out:
+        raise JobError(
+            f"{path} holds {len(rows)} clips, {path.parent / 'balance.json'} tells of "
+            f"{balance.clips_out}; run `python -m pipelines.ingest` again"
+        )
     return sorted((Clip(**row) for row in rows), key=lambda clip: clip.clip_id)
 
 

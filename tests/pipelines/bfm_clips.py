@@ -133,6 +133,7 @@ def write_clips(count: int = 3) -> list[Clip]:
     write_balance(Path("data/crops"))
     rows = [asdict(clip) for clip in clips]
     write_table(Path("data/manifest/clips.parquet"), rows, MANIFEST_SCHEMA)
+    write_balance(Path("data/manifest"), "ingest", len(rows))
     return clips
 
 

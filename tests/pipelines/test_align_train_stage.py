@@ -32,6 +32,7 @@ def write_corpus(place: Path, test_flac: bytes, test_text: str) -> None:
     rows = [vars(clip) for clip in CLIPS]
     table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
     pq.write_table(table, place / "data/manifest/clips.parquet")
+    write_balance(place / "data/manifest", "ingest", len(rows))
     split = [
         {"clip_id": clip.clip_id, "split": "test" if clip.shard else "train"} for clip in CLIPS
     ]

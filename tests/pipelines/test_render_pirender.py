@@ -79,6 +79,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = checkpoint(network(), tmp_path / "epoch_00190_iteration_000400000_checkpoint.pt")
     write_table(Path("data/manifest/clips.parquet"), [asdict(c) for c in CLIPS], MANIFEST_SCHEMA)
+    write_balance(Path("data/manifest"), "ingest", len(CLIPS))
     for stage, names in (
         ("crops", ("mp4", "flac")),
         ("motion", ("motion.npz",)),

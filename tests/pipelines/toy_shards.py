@@ -72,6 +72,7 @@ def small_params(**sections: dict[str, object]) -> Params:
 def write_manifest(clips: list[Clip]) -> None:
     path = Path("data/manifest/clips.parquet")
     write_table(path, [asdict(c) for c in clips], MANIFEST_SCHEMA)
+    write_balance(path.parent, "ingest", len(clips))
 
 
 def write_merged(face_model: str = "open_head") -> None:
