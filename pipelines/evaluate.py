@@ -25,6 +25,7 @@ from dimitra.metrics.records import CLIP_TABLE_SCHEMA, ClipRecord, clip_rows, ta
 from dimitra.metrics.summary import ClipValue
 from dimitra.morphable.coefficients import MOUTH
 from dimitra.shards import Members, iterate_shard, json_bytes, read_npz, write_atomic
+from pipelines.inputs import require_made
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
@@ -267,6 +268,7 @@ def write_metrics(records: Mapping[str, list[ClipRecord]], folder: Path) -> None
 def main() -> None:
     """Evaluate every generated clip, then average."""
     params = load()
+    require_made({SPLIT: "split", STATS: "shard"})
     clips = tested_clips()
     stats = json.loads(STATS.read_text())
     comparable = params.fit.face_model == "open_head"

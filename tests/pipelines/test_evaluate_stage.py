@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -13,6 +14,7 @@ from dimitra.metrics.definitions import METHODS, METRICS
 from dimitra.metrics.landmarks_distance import LandmarkTrack
 from dimitra.shards import json_bytes, list_shards, npz_bytes, write_shard
 from pipelines import evaluate
+from pipelines.errors import StageError
 from pipelines.evaluate import (
     dlib_finder,
     evaluate_clip,
@@ -201,3 +203,18 @@ def test_only_test_clips_are_evaluated(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "SPLIT", tmp_path / "split.parquet")
     monkeypatch.setattr(evaluate, "read_manifest", lambda: clips)
     assert evaluate.tested_clips() == [CLIP]
+
+
+def test_stages_to_run_first_are_named(tmp_path, monkeypatch, pytestconfig):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(pytestconfig.rootpath / "conf/sample.yaml", "params.yaml")
+    told = (
+        r"data/split/split\.parquet, data/shards/stats\.json: not there; "
+        r"run `python -m pipelines\.split`, `python -m pipelines\.shard` first"
+    )
+    with pytest.raises(StageError, match=told):
+        evaluate.main()
+    evaluate.SPLIT.parent.mkdir(parents=True)
+    evaluate.SPLIT.touch()
+    with pytest.raises(StageError, match=r"^data/shards/stats\.json: .*pipelines\.shard` first"):
+        evaluate.main()
