@@ -13,10 +13,11 @@ from ray.cluster_utils import Cluster
 
 from dimitra.clips import Clip, Reason
 from dimitra.shards import list_shards, read_shard, read_sidecar, write_shard
-from pipelines.errors import BudgetError, JobError
+from pipelines.errors import BudgetError, JobError, ShardError
 from pipelines.jobs import Job, Resources, Unit, keys_of, run, units_of
 from pipelines.params import RayParams, StageResources
 from pipelines.quarantine import quarantine_row, read_quarantine, settle, write_quarantine
+from pipelines.units import join, pinned
 from tests.pipelines.balances import write_balance
 
 WORKER = "tests.pipelines.toy_worker:make_worker"
@@ -337,6 +338,7 @@ def test_finished_shards_come_back_and_changes_redo_what_depends_on_them(
 
     # One input shard changes: one key changes.
     write_shard(place / "source" / "00001.tar", {"toy-001": {"txt": b"abc"}})
+    write_balance(place / "source")
     second = job(place)
     run(second, RayParams(address=cluster, workers=1))
     assert "2 of 3 shards from the cache" in capfd.readouterr().err
@@ -398,3 +400,44 @@ def test_two_units_of_one_name_are_refused(place: Path) -> None:
     unit = Unit("00000", (CLIPS[0],), ())
     with pytest.raises(JobError, match="share a name"):
         run(job(place, units=(unit, unit)), RayParams(workers=1))
+
+
+def altered(shard: Path) -> bytes:
+    """Change a byte of a clip's text; the tar stays a tar. Returns what it was."""
+    clean = shard.read_bytes()
+    assert clean.count(b"text of toy-001") == 1
+    shard.write_bytes(clean.replace(b"text of toy-001", b"text of toy-xxx"))
+    return clean
+
+
+def test_altered_input_is_an_error_and_never_cached(place: Path, cluster: str) -> None:
+    toy, shard = job(place), place / "source" / "00001.tar"
+    params = RayParams(address=cluster, workers=1)
+    clean = altered(shard)
+    with pytest.raises(
+        ShardError, match=r"source/00001\.tar has the sha256 .*pipelines\.toy` again"
+    ):
+        run(toy, params)
+    assert not (toy.output / "balance.json").exists()
+    shard.write_bytes(clean)
+    run(toy, params)
+    assert read_shard(toy.output / "00001.tar")["toy-001"]["reversed.txt"] == b"100-yot fo txet"
+
+
+def test_inputs_are_held_against_the_key_and_not_a_later_sidecar(place: Path) -> None:
+    """A stage that is run again while the next one reads it."""
+    first = pinned(job(place).units[1])
+    assert [c.clip_id for c, _ in join(first)] == ["toy-001", "toy-004", "toy-007", "toy-010"]
+    shard = place / "source" / "00001.tar"
+    write_shard(shard, {c.clip_id: {"txt": b"another text"} for c in first.clips})
+    with pytest.raises(ShardError, match=r"00001\.tar has the sha256"):
+        next(join(first))
+    opened = Unit("00001", first.clips, (), files=(shard,), sha256s=first.sha256s)
+    with pytest.raises(ShardError, match=r"00001\.tar has the sha256"):
+        next(join(opened))
+    (place / "source" / "balance.json").unlink()
+    with pytest.raises(ShardError, match=r"run the stage that makes .*source again"):
+        next(join(first))
+    shard.unlink()
+    with pytest.raises(ShardError, match=r"00001\.tar is gone; run the stage"):
+        next(join(first))
