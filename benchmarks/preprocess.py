@@ -19,8 +19,8 @@ at 512x512, at a quality that loses hardly anything. What is measured:
 * workers: the crop stage through the real runtime, two workers against one. Wall time, so the
   machine should be idle; the time that a job of one clip a worker takes is taken off, and both
   ratios are shown. Goal: 1.8.
-* memory: peak memory of worker, driver and Ray for several numbers of clips of 2 s (`--memory`; without
-  it, it says so). Goal: flat.
+* memory: peak memory of worker, driver and Ray for several numbers of clips of 2 s. Goal: flat.
+  Without `--memory` it says that it is left out.
 * gpu: clips of 10 s an hour of one GPU through crop, fit and speech, with the stage that takes most
   of the time and how many cores it keeps busy. Goal: 10,000. Without a GPU it says so.
 
