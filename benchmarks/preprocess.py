@@ -20,6 +20,7 @@ at 512x512, at a quality that loses hardly anything. What is measured:
   machine should be idle; the time that a job of one clip a worker takes is taken off, and both
   ratios are shown. Goal: 1.8.
 * memory: peak memory of worker, driver and Ray for several numbers of clips of 2 s. Goal: flat.
+  Without `--memory` it says that it is left out.
 * gpu: clips of 10 s an hour of one GPU through crop, fit and speech, with the stage that takes most
   of the time and how many cores it keeps busy. Goal: 10,000. Without a GPU it says so.
 
@@ -238,6 +239,8 @@ def main() -> None:
             short = folder / "videos" / "short"
             footage.make(short, sources, SIDES[0], 2.0)
             found["memory"] = memory(short, options.memory, folder / "runtime")
+        elif "memory" in parts:
+            console.print("memory: not measured; it needs --memory COUNT ... (half an hour)")
         if "gpu" in parts and _has(options.device) and options.aligner.exists():
             long = folder / "videos" / "long"
             footage.make(long, sources, SIDES[0], 10.0)

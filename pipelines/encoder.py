@@ -194,4 +194,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sys.exit(guarded(main, ValueError))
+    sys.exit(guarded(main, ValueError, own_arguments=True))

@@ -23,11 +23,12 @@ from dimitra.metrics.records import CLIP_TABLE_SCHEMA, ClipRecord, clip_rows, ta
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import Members, iterate_shard, json_bytes, write_atomic
 from pipelines.errors import StageError
+from pipelines.inputs import require_made
 from pipelines.jobs import Job, Worker, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
 from pipelines.quarantine import write_table
-from pipelines.scores import read_scores, tested_clips
+from pipelines.scores import SCORES, SPLIT, read_scores, tested_clips
 from pipelines.work_cache import WorkCache, local_shards
 
 CROPS = Path("data/crops")
@@ -200,6 +201,8 @@ def write_metrics(records: Mapping[str, list[ClipRecord]], folder: Path) -> None
 def main() -> None:
     """Evaluate every generated clip, then average."""
     params = load()
+    scores = {SCORES / f"{dataset}.json": "score" for dataset in params.datasets.sets}
+    require_made({SPLIT: "split", **scores})
     clips = tested_clips()
     run(
         Job(

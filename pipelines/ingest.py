@@ -25,6 +25,7 @@ from dimitra.shards import (
     sidecar_path,
     write_atomic,
 )
+from pipelines.errors import BudgetError
 from pipelines.jobs import Job, Unit, run
 from pipelines.mainguard import guarded
 from pipelines.params import DatasetsParams, Params, load
@@ -202,15 +203,19 @@ def _tell(counts: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _gather(output: Path, cache: WorkCache) -> list[Clip]:
-    """Take the manifest rows out of the job's shards, which are then removed."""
+    """Take the manifest rows out of the job's shards."""
     clips = []
     for path in local_shards(output, cache):
         for _, parts in iterate_shard(path):
             clips.append(Clip(**json.loads(parts["clip.json"])))
-    for path in list_sidecars(output):
-        path.unlink(missing_ok=True)
-        sidecar_path(path).unlink()
     return sorted(clips, key=lambda clip: clip.clip_id)
+
+
+def _clear_shards(output: Path) -> None:
+    """Remove the job's shards: the manifest holds what was in them, or the stage has failed."""
+    for path in list_sidecars(output):
+        sidecar_path(path).unlink()
+        path.unlink(missing_ok=True)
 
 
 def _hash_quarantined(output: Path, units: Sequence[Unit], roots: Mapping[str, Path]) -> None:
@@ -228,38 +233,47 @@ def _hash_quarantined(output: Path, units: Sequence[Unit], roots: Mapping[str, P
 
 
 def ingest(params: Params, output: Path = OUTPUT) -> None:
-    """Write ``clips.parquet``, the quarantine table, the balance and ``listing.json``.
+    """Write ``clips.parquet``, the quarantine table, ``listing.json``, and then the balance.
 
     Raises:
         LayoutError: a dataset's folder is missing, or has another layout.
-        BudgetError: too many files were refused.
+        BudgetError: too many files were refused; there is no ``clips.parquet`` then.
     """
+    for name in ("balance.json", "clips.parquet", "listing.json"):  # of an earlier run
+        (output / name).unlink(missing_ok=True)
     work = list_datasets(params.datasets, params.shards.count)
     _tell(work.counts)
     roots = {n: Path(params.datasets.root) / e.path for n, e in params.datasets.sets.items()}
-    run(
-        Job(
-            stage="ingest",
-            worker="pipelines.ingest:make_worker",
-            params={
-                "roots": {name: root.as_posix() for name, root in roots.items()},
-                "limits": params.limits.model_dump(),
-            },
-            units=work.units,
-            output=output,
-            budget=params.budgets.ingest,
-            deadline_s=_DEADLINE_S,
-            refused=work.refused,
-            packages=("av",),
-            media={name: root.as_posix() for name, root in roots.items()},
-        ),
-        params.ray,
-        params.storage,
+    job = Job(
+        stage="ingest",
+        worker="pipelines.ingest:make_worker",
+        params={
+            "roots": {name: root.as_posix() for name, root in roots.items()},
+            "limits": params.limits.model_dump(),
+        },
+        units=work.units,
+        output=output,
+        budget=params.budgets.ingest,
+        deadline_s=_DEADLINE_S,
+        refused=work.refused,
+        packages=("av",),
+        media={name: root.as_posix() for name, root in roots.items()},
     )
+    try:
+        run(job, params.ray, params.storage)
+    except BudgetError:
+        _clear_shards(output)
+        _hash_quarantined(output, work.units, roots)
+        raise
+    balance = output / "balance.json"
+    settled = balance.read_bytes()
+    balance.unlink()  # until all is there: a kill leaves an unfinished folder
     clips = _gather(output, WorkCache.of(params.storage.root))
+    _clear_shards(output)
     write_table(output / "clips.parquet", (asdict(clip) for clip in clips), MANIFEST_SCHEMA)
     write_atomic(output / "listing.json", json_bytes(work.counts))
     _hash_quarantined(output, work.units, roots)
+    write_atomic(balance, settled)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from dimitra.assets import asset_sha256, require
 from dimitra.clips import MANIFEST_SCHEMA, Clip
-from dimitra.shards import list_sidecars, read_sidecar, sidecar_path, write_sidecar
+from dimitra.shards import list_sidecars, sidecar_path, write_sidecar
 from pipelines.checkout import cache_folder
 from pipelines.closure import code_digest
 from pipelines.connection import LOCAL, address_of, connect
@@ -30,10 +31,10 @@ from pipelines.live import LiveView
 from pipelines.params import RayParams, StorageParams
 from pipelines.pool import Pool, State, Task
 from pipelines.progress import console
-from pipelines.quarantine import Balance, describe, printable, settle
+from pipelines.quarantine import Balance, describe, printable, read_balance, settle
 from pipelines.staging import Staging
 from pipelines.storage import DamagedError
-from pipelines.units import Unit, units_of
+from pipelines.units import Unit, pinned, units_of
 from pipelines.work_cache import (
     Finished,
     WorkCache,
@@ -67,10 +68,17 @@ def read_manifest(path: Path = _MANIFEST) -> list[Clip]:
 
     Raises:
         FileNotFoundError: ``ingest`` has not run.
+        JobError: it has not finished, has failed, or its balance tells of other clips.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; run `python -m pipelines.ingest` first")
+    balance = read_balance(path.parent)
     rows = pq.read_table(path, schema=MANIFEST_SCHEMA).to_pylist()
+    if len(rows) != balance.clips_out:
+        raise JobError(
+            f"{path} holds {len(rows)} clips, {path.parent / 'balance.json'} tells of "
+            f"{balance.clips_out}; run `python -m pipelines.ingest` again"
+        )
     return sorted((Clip(**row) for row in rows), key=lambda clip: clip.clip_id)
 
 
@@ -93,19 +101,26 @@ def keys_of(job: Job) -> dict[str, str]:
         "packages": {name: package_version(name) for name in job.packages},
     }
     common = work_key(shared)
-    return {
-        unit.name: work_key(
+    keys = {}
+    for unit in map(pinned, job.units):
+        reads, files = unit.sha256s[: len(unit.reads)], unit.sha256s[len(unit.reads) :]
+        keys[unit.name] = work_key(
             {
                 "job": common,
                 "unit": unit.name,
                 "digest": unit.digest,
                 "clips": [vars(clip) for clip in unit.clips],  # as asdict(), 20 times faster
-                "reads": [[p.parent.as_posix(), read_sidecar(p).sha256] for p in unit.reads],
-                "files": [[p.as_posix(), read_sidecar(p).sha256] for p in unit.files],
+                "reads": [
+                    [path.parent.as_posix(), sha256]
+                    for path, sha256 in zip(unit.reads, reads, strict=True)
+                ],
+                "files": [
+                    [path.as_posix(), sha256]
+                    for path, sha256 in zip(unit.files, files, strict=True)
+                ],
             }
         )
-        for unit in job.units
-    }
+    return keys
 
 
 def _clear(output: Path) -> None:
@@ -308,6 +323,7 @@ def run(job: Job, ray_params: RayParams, storage: StorageParams | None = None) -
         OSError: the disk is full; finished shards are kept and the next run goes on from them.
     """
     require(job.assets)
+    job = replace(job, units=tuple(map(pinned, job.units)))  # what is hashed into the keys is read
     names = [unit.name for unit in job.units]
     if len(set(names)) != len(names):
         raise JobError(f"{job.stage}: two units share a name")

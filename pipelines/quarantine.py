@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from dimitra.clips import QUARANTINE_SCHEMA, Clip, Reason
 from dimitra.shards import json_bytes, write_atomic
-from pipelines.errors import BalanceError, BudgetError
+from pipelines.errors import BalanceError, BudgetError, JobError
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _MESSAGE_LENGTH = 500
@@ -67,6 +68,11 @@ class Balance:
     reasons: Mapping[str, int]
     budget: float
 
+    @property
+    def share(self) -> float:
+        """``quarantined / clips_in``, what the budget is held against."""
+        return self.quarantined / self.clips_in if self.clips_in else 0.0
+
 
 def printable(text: str) -> str:
     """Text that UTF-8 can hold: names of files that are none reach Python as lone surrogates."""
@@ -111,6 +117,36 @@ def read_quarantine(output: Path) -> list[QuarantineRow]:
     """
     table = pq.read_table(output / "quarantine.parquet", schema=QUARANTINE_SCHEMA)
     return [QuarantineRow(**row) for row in table.to_pylist()]
+
+
+def read_balance(folder: Path) -> Balance:
+    """Balance of a stage that has finished well.
+
+    Args:
+        folder: the stage's output.
+
+    Raises:
+        JobError: there is none, it is malformed, or more was quarantined than its budget allowed.
+    """
+    path = folder / "balance.json"
+    try:
+        balance = Balance(**json.loads(path.read_text()))
+        share = balance.share
+    except FileNotFoundError:
+        raise JobError(
+            f"{folder} has no balance.json: the stage that makes it has not finished"
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise JobError(
+            f"{path} is no balance ({error}); run the stage that makes {folder} again"
+        ) from None
+    if share > balance.budget:
+        raise JobError(
+            f"{folder} is of a run that failed: {describe(balance)}, {share:.1%} of the clips, "
+            f"where budgets.{balance.stage} was {balance.budget:.1%}. Mend the clips or raise it, "
+            f"then run `python -m pipelines.{balance.stage}` again"
+        )
+    return balance
 
 
 def describe(balance: Balance) -> str:
@@ -161,11 +197,10 @@ def settle(
             f"{describe(balance)}: the two sides differ. This is a fault of the stage"
         )
     write_quarantine(output, rows)
-    share = len(rows) / clips_in if clips_in else 0.0
     write_atomic(output / "balance.json", json_bytes(asdict(balance)))
-    if share > budget:
+    if balance.share > budget:
         raise BudgetError(
-            f"{describe(balance)}: {share:.1%} of the clips, but budgets.{stage} allows "
+            f"{describe(balance)}: {balance.share:.1%} of the clips, but budgets.{stage} allows "
             f"{budget:.1%}.\n{_examples(rows)}\n"
             f"All rows are in {output / 'quarantine.parquet'}. Mend the clips, or raise the budget."
         )

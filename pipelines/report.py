@@ -33,6 +33,7 @@ from dimitra.metrics.version import code_digest
 from dimitra.shards import iterate_shard, sha256_file, write_atomic
 from pipelines import ablations, report_ablations
 from pipelines.charts import Chart, line_chart
+from pipelines.inputs import require_made
 from pipelines.mainguard import guarded
 from pipelines.params import Params, load
 from pipelines.work_cache import WorkCache, local_shards
@@ -398,6 +399,22 @@ def copy_examples(
     return examples
 
 
+def inputs_of(root: Path, datasets: Iterable[str]) -> dict[Path, str]:
+    """Files that the page cannot be made without, and the command that makes each."""
+    files = {
+        Path("data/manifest/clips.parquet"): "ingest",
+        Path("data/split/split.parquet"): "split",
+        Path("data/split/split.json"): "split",
+        Path("data/crops/balance.json"): "crop",
+        **{Path("models", part, "curve.csv"): f"train --part {part}" for part in PARTS},
+        Path("data/videos/balance.json"): "render",
+    }
+    for name in datasets:
+        if (root / "metrics" / f"{name}.json").is_file():
+            files[Path("metrics", "clips", f"{name}.parquet")] = "evaluate"
+    return files
+
+
 def render_page(root: Path, params: Params, output: Path) -> None:
     """Write ``index.html`` and ``videos/`` into ``output``.
 
@@ -407,8 +424,9 @@ def render_page(root: Path, params: Params, output: Path) -> None:
         output: emptied first.
 
     Raises:
-        FileNotFoundError: a stage before has not finished.
+        StageError: a stage before has not finished; the page of an earlier run is left.
     """
+    require_made(inputs_of(root, params.datasets.sets), root)
     if output.exists():
         shutil.rmtree(output)
     tables = [

@@ -30,10 +30,11 @@ from dimitra.morphable.coefficients import ANGLES, EXPRESSION_SIZE, MOUTH
 from dimitra.morphable.opening import opening_direction
 from dimitra.shards import iterate_shard, json_bytes, read_npz, write_atomic
 from pipelines.errors import StageError
+from pipelines.inputs import require_made
 from pipelines.mainguard import guarded
 from pipelines.params import Params, load
 from pipelines.progress import console
-from pipelines.scores import SCORES, tested_clips
+from pipelines.scores import SCORES, SPLIT, tested_clips
 from pipelines.work_cache import WorkCache, local_shards
 
 MOTION = Path("data/motion")
@@ -322,6 +323,7 @@ def main() -> None:
     params = load()
     space = Space.of(params)
     cache = WorkCache.of(params.storage.root)
+    require_made({SPLIT: "split", STATS: "shard"})
     stats = json.loads(STATS.read_text())
     train_mean = None
     if stats["clips"]:

@@ -52,6 +52,8 @@ def split(
         SplitError: train and test share an identity, a source video or a file.
         StageError: a dataset has clips, and its lists name none of them.
     """
+    for stale in ("balance.json", "split.parquet", "split.json"):  # none of it outlives a failure
+        (output / stale).unlink(missing_ok=True)
     rows: list[dict[str, Any]] = []
     outside = []
     report: dict[str, Any] = {}

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dimitra.clips import Clip
-from dimitra.shards import Members, Sidecar, iterate_shard, list_sidecars
+from dimitra.shards import (
+    Members,
+    Sidecar,
+    iterate_shard,
+    list_sidecars,
+    read_sidecar,
+    sha256_file,
+)
 from pipelines.errors import JobError, ShardError
+from pipelines.quarantine import read_balance
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,7 @@ class Unit:
         digest: of whatever else the unit reads; enters its key.
         files: finished shards that the worker opens by itself, by this path.
         inputs: plain files that the worker opens by itself; ``digest`` covers their content.
+        sha256s: of ``reads``, then of ``files``, as the key has them; see ``pinned``.
     """
 
     name: str
@@ -31,6 +40,7 @@ class Unit:
     digest: str = ""
     files: tuple[Path, ...] = ()
     inputs: tuple[Path, ...] = ()
+    sha256s: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -42,11 +52,19 @@ def sidecars_of(folder: Path) -> dict[Path, Sidecar]:
     """Finished shards of an earlier stage.
 
     Raises:
-        JobError: the stage has not finished.
+        JobError: the stage has not finished, or has failed; or the sidecars tell of other clips
+            than its balance.
     """
-    if not (folder / "balance.json").exists():
-        raise JobError(f"{folder} has no balance.json: the stage that makes it has not finished")
-    return list_sidecars(folder)
+    balance = read_balance(folder)
+    found = list_sidecars(folder)
+    clips = sum(sidecar.clips for sidecar in found.values())
+    if clips != balance.clips_out:
+        raise JobError(
+            f"the sidecars in {folder} tell of {clips} clips, its balance.json of "
+            f"{balance.clips_out}: one of them is missing or too many. Run `python -m "
+            f"pipelines.{balance.stage}` again; what is finished comes from the work cache"
+        )
+    return found
 
 
 def units_of(clips: Sequence[Clip], reads: Sequence[Path]) -> tuple[Unit, ...]:
@@ -59,7 +77,7 @@ def units_of(clips: Sequence[Clip], reads: Sequence[Path]) -> tuple[Unit, ...]:
         reads: folders of earlier stages (``data/crops``).
 
     Raises:
-        JobError: an earlier stage has not finished.
+        JobError: an earlier stage has not finished, or clips of it are missing.
     """
     shards: dict[str, list[tuple[Path, frozenset[str]]]] = defaultdict(list)
     for folder in reads:
@@ -80,18 +98,63 @@ def units_of(clips: Sequence[Clip], reads: Sequence[Path]) -> tuple[Unit, ...]:
     return tuple(units)
 
 
+def pinned(unit: Unit) -> Unit:
+    """The unit with the digests of its input shards, by their sidecars, where it has none yet.
+
+    Raises:
+        FileNotFoundError: an input shard was never finished.
+    """
+    shards = (*unit.reads, *unit.files)
+    if len(unit.sha256s) == len(shards):
+        return unit
+    return replace(unit, sha256s=tuple(read_sidecar(path).sha256 for path in shards))
+
+
+def check_inputs(unit: Unit, locate: Callable[[Path], Path] = lambda path: path) -> None:
+    """Hold the bytes of a unit's input shards against the digests in its key.
+
+    What is made of other bytes would be kept under this key, and be taken for the right output
+    for ever after.
+
+    Raises:
+        ShardError: a shard is missing, or holds other bytes.
+    """
+    unit = pinned(unit)
+    for path, wanted in zip((*unit.reads, *unit.files), unit.sha256s, strict=True):
+        try:
+            found = sha256_file(locate(path))
+        except FileNotFoundError:
+            raise ShardError(f"{path} is gone; {_make_again(path.parent)}") from None
+        if found != wanted:
+            raise ShardError(
+                f"{path} has the sha256 {found[:16]}..., its sidecar says {wanted[:16]}...: its "
+                f"bytes were changed after it was finished; {_make_again(path.parent)}"
+            )
+
+
+def _make_again(folder: Path) -> str:
+    try:
+        stage = read_balance(folder).stage
+    except JobError:  # a node that shares no path has the shard alone
+        return f"run the stage that makes {folder} again"
+    return f"run `python -m pipelines.{stage}` again"
+
+
 def join(
     unit: Unit, locate: Callable[[Path], Path] = lambda path: path
 ) -> Iterator[tuple[Clip, Members]]:
     """Yield each clip of a unit with its merged parts, one clip in memory at a time.
+
+    The input shards' bytes are checked first, also those of ``files``, which it does not read.
 
     Args:
         unit: the unit.
         locate: where a shard of the unit lies on this machine.
 
     Raises:
-        ShardError: a shard lacks a clip of the unit.
+        ShardError: a shard lacks a clip of the unit, or holds other bytes than in the unit's key.
     """
+    check_inputs(unit, locate)
     streams = [(path, iterate_shard(locate(path))) for path in unit.reads]
     for clip in unit.clips:
         parts: Members = {}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from benchmarks import preprocess
 from benchmarks.preprocessing import footage, stages
 from benchmarks.preprocessing.floors import FrameByFrame, reencode
 from benchmarks.preprocessing.runtime import copies
@@ -73,3 +74,15 @@ def test_copies_are_clips_of_their_own_spread_over_shards(raw: Path) -> None:
     assert len({clip.clip_id for clip in clips}) == 20
     assert [sum(clip.shard == shard for clip in clips) for shard in range(4)] == [5] * 4
     assert {clip.path for clip in clips} == {"a.mp4"}
+
+
+def test_a_part_that_is_left_out_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(footage, "originals", lambda *_: [])
+    arguments = ["--only", "memory", "--only", "gpu", "--aligner", str(tmp_path / "none")]
+    monkeypatch.setattr("sys.argv", ["preprocess.py", *arguments])
+    preprocess.main()
+    told = capsys.readouterr().out
+    assert "memory: not measured; it needs --memory" in told
+    assert "gpu: not measured" in told

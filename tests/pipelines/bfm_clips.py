@@ -20,6 +20,7 @@ from dimitra.morphable import deng
 from dimitra.shards import npz_bytes, write_shard
 from pipelines.params import Params, parse
 from pipelines.quarantine import write_quarantine, write_table
+from tests.pipelines.balances import write_balance
 
 SAMPLE = Path(__file__).parents[2] / "conf" / "sample.yaml"
 BOX = CropBox(40, 30, 200)
@@ -129,9 +130,10 @@ def write_clips(count: int = 3) -> list[Clip]:
     for number, samples in shards.items():
         write_shard(Path(f"data/crops/{number:05d}.tar"), samples)
     write_quarantine(Path("data/crops"), [])
-    Path("data/crops/balance.json").write_text("{}\n")
+    write_balance(Path("data/crops"))
     rows = [asdict(clip) for clip in clips]
     write_table(Path("data/manifest/clips.parquet"), rows, MANIFEST_SCHEMA)
+    write_balance(Path("data/manifest"), "ingest", len(rows))
     return clips
 
 

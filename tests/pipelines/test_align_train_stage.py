@@ -16,6 +16,7 @@ from dimitra.speech.transcript import dataset_transcript
 from pipelines import align_train
 from pipelines.align_train import choose
 from pipelines.errors import StageError
+from tests.pipelines.balances import write_balance
 from tests.pipelines.speech_clips import CLIP
 from tests.speech.signals import boats
 
@@ -31,6 +32,7 @@ def write_corpus(place: Path, test_flac: bytes, test_text: str) -> None:
     rows = [vars(clip) for clip in CLIPS]
     table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
     pq.write_table(table, place / "data/manifest/clips.parquet")
+    write_balance(place / "data/manifest", "ingest", len(rows))
     split = [
         {"clip_id": clip.clip_id, "split": "test" if clip.shard else "train"} for clip in CLIPS
     ]
@@ -43,7 +45,7 @@ def write_corpus(place: Path, test_flac: bytes, test_text: str) -> None:
         write_shard(crops / f"{shard:05d}.tar", {k: {"flac": flac} for k in ids})
         write_shard(texts / f"{shard:05d}.tar", {k: {"transcript.json": text} for k in ids})
         for folder in (crops, texts):
-            (folder / "balance.json").write_text("{}\n")
+            write_balance(folder)
     (place / "params.yaml").write_bytes(PARAMS.read_bytes())
 
 

@@ -23,6 +23,7 @@ from pipelines.quarantine import read_quarantine, write_quarantine
 from pipelines.storage import Storage
 from pipelines.work_cache import WorkCache, local_shards
 from tests.pipelines import s3
+from tests.pipelines.balances import write_balance
 from tests.pipelines.test_jobs import CLIPS, WORKER, folder_bytes
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,7 @@ def write_source(folder: Path) -> None:
         }
         write_shard(folder / "data" / "source" / f"{number:05d}.tar", samples)
     write_quarantine(folder / "data" / "source", [])
-    (folder / "data" / "source" / "balance.json").write_text("{}\n")
+    write_balance(folder / "data" / "source")
     for clip in CLIPS:
         path = folder / "datasets" / "toy" / clip.path
         path.parent.mkdir(parents=True, exist_ok=True)

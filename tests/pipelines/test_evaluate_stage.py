@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -14,7 +15,7 @@ from dimitra.metrics.landmarks_distance import LandmarkTrack
 from dimitra.metrics.records import ClipRecord
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import json_bytes, list_shards, write_shard
-from pipelines import scores
+from pipelines import evaluate, scores
 from pipelines.errors import StageError
 from pipelines.evaluate import (
     dlib_finder,
@@ -174,3 +175,19 @@ def test_only_test_clips_are_evaluated(tmp_path, monkeypatch):
     monkeypatch.setattr(scores, "SPLIT", tmp_path / "split.parquet")
     monkeypatch.setattr(scores, "read_manifest", lambda: clips)
     assert scores.tested_clips() == [CLIP]
+
+
+def test_stages_to_run_first_are_named(tmp_path, monkeypatch, pytestconfig):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(pytestconfig.rootpath / "conf/sample.yaml", "params.yaml")
+    told = (
+        r"data/split/split\.parquet, data/scores/chorus\.json, data/scores/lecture\.json: "
+        r"not there; "
+        r"run `python -m pipelines\.split`, `python -m pipelines\.score` first"
+    )
+    with pytest.raises(StageError, match=told):
+        evaluate.main()
+    evaluate.SPLIT.parent.mkdir(parents=True)
+    evaluate.SPLIT.touch()
+    with pytest.raises(StageError, match=r"^data/scores/chorus\.json, .*pipelines\.score` first"):
+        evaluate.main()

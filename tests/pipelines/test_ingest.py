@@ -11,14 +11,15 @@ import pytest
 import soundfile
 import yaml
 
-from dimitra.clips import ClipError, Reason
+from dimitra.clips import MANIFEST_SCHEMA, ClipError, Reason
 from dimitra.media.video import encode_mp4
 from pipelines.closure import ROOT
-from pipelines.errors import BudgetError
+from pipelines.errors import BudgetError, JobError
 from pipelines.ingest import ingest, make_worker
 from pipelines.jobs import read_manifest
 from pipelines.params import Params, ParamsError, parse
-from pipelines.quarantine import read_quarantine
+from pipelines.quarantine import read_quarantine, write_table
+from tests.pipelines.balances import write_balance
 from tests.pipelines.test_jobs import clip
 
 
@@ -122,9 +123,55 @@ def test_good_clips_fill_the_manifest_and_bad_ones_the_quarantine(
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
-def test_too_many_bad_files_fail_the_stage(corpus: Path, tmp_path: Path) -> None:
+def test_a_failed_ingest_leaves_the_hashes_and_no_manifest(corpus: Path, tmp_path: Path) -> None:
+    """The clips of the run before, which was allowed all, are not taken for those of this one."""
+    output = tmp_path / "manifest"
+    ingest(params(corpus, 1.0), output)
+    manifest, rows = output / "clips.parquet", read_quarantine(output)
     with pytest.raises(BudgetError, match=r"62.5% of the clips, but budgets.ingest allows 5.0%"):
-        ingest(params(corpus, 0.05), tmp_path / "manifest")
+        ingest(params(corpus, 0.05), output)
+    assert sorted(path.name for path in output.iterdir()) == ["balance.json", "quarantine.parquet"]
+    assert read_quarantine(output) == rows
+    assert all(row.input_sha256 for row in rows)
+    with pytest.raises(FileNotFoundError, match=r"run `python -m pipelines\.ingest` first"):
+        read_manifest(manifest)
+
+
+def test_a_kill_at_any_write_leaves_no_manifest_that_is_read(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "manifest"
+    ingest(params(corpus, 1.0), output)
+    whole = {path.name: path.read_bytes() for path in output.iterdir()}
+    (corpus / "vox/mp4/id1/va/00002.mp4").unlink()  # the next run's clips are others
+
+    for name in ("write_table", "write_atomic", "_gather", "_clear_shards", "_hash_quarantined"):
+        with monkeypatch.context() as killed:
+            killed.setattr(f"pipelines.ingest.{name}", _kill)
+            with pytest.raises(KeyboardInterrupt):
+                ingest(params(corpus, 1.0), output)
+        with pytest.raises((FileNotFoundError, JobError)):
+            read_manifest(output / "clips.parquet")
+    ingest(params(corpus, 1.0), output)
+    assert len(read_manifest(output / "clips.parquet")) == 2
+    assert {path.name for path in output.iterdir()} == whole.keys()
+
+
+def _kill(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_manifest_is_read_only_with_its_balance(tmp_path: Path) -> None:
+    rows = [vars(clip(number, 0)) for number in range(3)]
+    path = tmp_path / "clips.parquet"
+    write_table(path, rows, MANIFEST_SCHEMA)
+    with pytest.raises(JobError, match=r"has no balance\.json"):
+        read_manifest(path)
+    write_balance(tmp_path, "ingest", 4)
+    with pytest.raises(JobError, match=r"clips\.parquet holds 3 clips, .*balance\.json tells of 4"):
+        read_manifest(path)
+    write_balance(tmp_path, "ingest", 3)
+    assert len(read_manifest(path)) == 3
 
 
 def test_every_layout_and_a_list_of_clips(

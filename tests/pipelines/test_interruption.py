@@ -12,6 +12,7 @@ import pytest
 
 from dimitra.shards import list_sidecars, read_shard, sha256_file, write_shard
 from pipelines.quarantine import write_quarantine
+from tests.pipelines.balances import write_balance
 from tests.pipelines.test_jobs import CLIPS
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def main():
         RayParams(workers=1, mlflow=False))
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(main, own_arguments=True))
 """
 
 
@@ -39,7 +40,7 @@ def prepare(folder: Path, size: int = 10) -> None:
         samples = {c.clip_id: {"txt": b"x" * size} for c in CLIPS if c.shard == number}
         write_shard(folder / "source" / f"{number:05d}.tar", samples)
     write_quarantine(folder / "source", [])
-    (folder / "source" / "balance.json").write_text("{}\n")
+    write_balance(folder / "source")
     (folder / "job.py").write_text(SCRIPT)
 
 

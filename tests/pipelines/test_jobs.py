@@ -13,10 +13,12 @@ from ray.cluster_utils import Cluster
 
 from dimitra.clips import Clip, Reason
 from dimitra.shards import list_shards, read_shard, read_sidecar, write_shard
-from pipelines.errors import BudgetError, JobError
+from pipelines.errors import BudgetError, JobError, ShardError
 from pipelines.jobs import Job, Resources, Unit, keys_of, run, units_of
 from pipelines.params import RayParams, StageResources
-from pipelines.quarantine import read_quarantine, write_quarantine
+from pipelines.quarantine import quarantine_row, read_quarantine, settle, write_quarantine
+from pipelines.units import join, pinned
+from tests.pipelines.balances import write_balance
 
 WORKER = "tests.pipelines.toy_worker:make_worker"
 
@@ -63,7 +65,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         }
         write_shard(source / f"{number:05d}.tar", samples)
     write_quarantine(source, [])
-    (source / "balance.json").write_text("{}\n")
+    write_balance(source)
     return tmp_path
 
 
@@ -87,7 +89,7 @@ def folder_bytes(folder: Path) -> dict[str, bytes]:
 def test_units_hold_only_clips_of_every_read_folder(place: Path) -> None:
     other = place / "other"
     write_shard(other / "00001.tar", {"toy-001": {"a": b"1"}, "toy-007": {"a": b"1"}})
-    (other / "balance.json").write_text("{}\n")
+    write_balance(other)
     (unit,) = units_of(CLIPS, [place / "source", other])
     assert [c.clip_id for c in unit.clips] == ["toy-001", "toy-007"]
     assert unit.reads == (place / "source" / "00001.tar", other / "00001.tar")
@@ -97,6 +99,43 @@ def test_an_unfinished_stage_is_named(place: Path) -> None:
     (place / "source" / "balance.json").unlink()
     with pytest.raises(JobError, match="source has no balance"):
         units_of(CLIPS, [place / "source"])
+
+
+@pytest.mark.parametrize("suffixes", [(".tar", ".json"), (".json",)])
+def test_a_lost_shard_of_an_earlier_stage_stops_the_next(
+    place: Path, suffixes: tuple[str, ...]
+) -> None:
+    for suffix in suffixes:
+        (place / "source" / f"00001{suffix}").unlink()
+    with pytest.raises(
+        JobError,
+        match=r"sidecars in .*source tell of 8 clips, its balance.json of 12.*"
+        r"python -m pipelines\.toy` again",
+    ):
+        units_of(CLIPS, [place / "source"])
+
+
+def test_a_shard_that_the_stage_did_not_make_stops_the_next(place: Path) -> None:
+    write_shard(place / "source" / "00007.tar", {"toy-900": {"txt": b"old"}})
+    with pytest.raises(JobError, match=r"tell of 13 clips, its balance.json of 12"):
+        units_of(CLIPS, [place / "source"])
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "half a", '{"clips_out": 12}'])
+def test_a_malformed_balance_is_named(place: Path, text: str) -> None:
+    (place / "source" / "balance.json").write_text(text)
+    with pytest.raises(JobError, match=r"source/balance\.json is no balance"):
+        units_of(CLIPS, [place / "source"])
+
+
+def test_a_stage_over_its_budget_is_not_read(place: Path) -> None:
+    rows = [quarantine_row(CLIPS[0], "toy", Reason.NO_FACE, "none")]
+    with pytest.raises(BudgetError):
+        settle(place / "source", "toy", 13, 12, rows, budget=0.05)
+    with pytest.raises(JobError, match=r"source is of a run that failed: toy: 13 clips in.* 7\.7%"):
+        units_of(CLIPS, [place / "source"])
+    settle(place / "source", "toy", 13, 12, rows, budget=0.1)
+    assert len(units_of(CLIPS, [place / "source"])) == 3
 
 
 def test_every_fault_costs_its_clip_alone_and_workers_do_not_change_bytes(
@@ -299,6 +338,7 @@ def test_finished_shards_come_back_and_changes_redo_what_depends_on_them(
 
     # One input shard changes: one key changes.
     write_shard(place / "source" / "00001.tar", {"toy-001": {"txt": b"abc"}})
+    write_balance(place / "source")
     second = job(place)
     run(second, RayParams(address=cluster, workers=1))
     assert "2 of 3 shards from the cache" in capfd.readouterr().err
@@ -360,3 +400,44 @@ def test_two_units_of_one_name_are_refused(place: Path) -> None:
     unit = Unit("00000", (CLIPS[0],), ())
     with pytest.raises(JobError, match="share a name"):
         run(job(place, units=(unit, unit)), RayParams(workers=1))
+
+
+def altered(shard: Path) -> bytes:
+    """Change a byte of a clip's text; the tar stays a tar. Returns what it was."""
+    clean = shard.read_bytes()
+    assert clean.count(b"text of toy-001") == 1
+    shard.write_bytes(clean.replace(b"text of toy-001", b"text of toy-xxx"))
+    return clean
+
+
+def test_altered_input_is_an_error_and_never_cached(place: Path, cluster: str) -> None:
+    toy, shard = job(place), place / "source" / "00001.tar"
+    params = RayParams(address=cluster, workers=1)
+    clean = altered(shard)
+    with pytest.raises(
+        ShardError, match=r"source/00001\.tar has the sha256 .*pipelines\.toy` again"
+    ):
+        run(toy, params)
+    assert not (toy.output / "balance.json").exists()
+    shard.write_bytes(clean)
+    run(toy, params)
+    assert read_shard(toy.output / "00001.tar")["toy-001"]["reversed.txt"] == b"100-yot fo txet"
+
+
+def test_inputs_are_held_against_the_key_and_not_a_later_sidecar(place: Path) -> None:
+    """A stage that is run again while the next one reads it."""
+    first = pinned(job(place).units[1])
+    assert [c.clip_id for c, _ in join(first)] == ["toy-001", "toy-004", "toy-007", "toy-010"]
+    shard = place / "source" / "00001.tar"
+    write_shard(shard, {c.clip_id: {"txt": b"another text"} for c in first.clips})
+    with pytest.raises(ShardError, match=r"00001\.tar has the sha256"):
+        next(join(first))
+    opened = Unit("00001", first.clips, (), files=(shard,), sha256s=first.sha256s)
+    with pytest.raises(ShardError, match=r"00001\.tar has the sha256"):
+        next(join(opened))
+    (place / "source" / "balance.json").unlink()
+    with pytest.raises(ShardError, match=r"run the stage that makes .*source again"):
+        next(join(first))
+    shard.unlink()
+    with pytest.raises(ShardError, match=r"00001\.tar is gone; run the stage"):
+        next(join(first))

@@ -31,13 +31,13 @@ from dimitra.shards import (
     read_npz,
     read_shard,
     sha256_file,
-    write_atomic,
     write_shard,
 )
 from pipelines import render
 from pipelines.closure import ROOT
 from pipelines.mainguard import guarded
 from pipelines.quarantine import read_quarantine, write_table
+from tests.pipelines.balances import write_balance
 from tests.pipelines.test_render_stage import CLIP
 from tests.render.pirender_reference import checkpoint, network
 
@@ -79,6 +79,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = checkpoint(network(), tmp_path / "epoch_00190_iteration_000400000_checkpoint.pt")
     write_table(Path("data/manifest/clips.parquet"), [asdict(c) for c in CLIPS], MANIFEST_SCHEMA)
+    write_balance(Path("data/manifest"), "ingest", len(CLIPS))
     for stage, names in (
         ("crops", ("mp4", "flac")),
         ("motion", ("motion.npz",)),
@@ -87,7 +88,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for clip in CLIPS:
             parts = {name: PARTS[clip.clip_id][name] for name in names}
             write_shard(Path(f"data/{stage}/{clip.shard:05d}.tar"), {clip.clip_id: parts})
-        write_atomic(Path(f"data/{stage}/balance.json"), b"{}\n")
+        write_balance(Path(f"data/{stage}"))
     _pin(path, monkeypatch)
     _write_params(path)
     return path

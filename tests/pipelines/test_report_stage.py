@@ -1,6 +1,7 @@
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,6 +16,7 @@ from dimitra.metrics.published import TABLE_I, TABLE_II
 from dimitra.metrics.records import ClipRecord
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import write_shard
+from pipelines.errors import StageError
 from pipelines.evaluate import write_metrics
 from pipelines.params import load
 from pipelines.report import (
@@ -270,3 +272,25 @@ def test_ablations_are_shown_where_there_are_some(page, tmp_path):
     assert 'id="ablations"' in shown
     assert "No phonemes: lips worse" in shown
     assert shown.count('class="bar-0"') == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("data/manifest/clips.parquet", "ingest"),
+        ("data/split/split.parquet", "split"),
+        ("data/split/split.json", "split"),
+        ("data/crops/balance.json", "crop"),
+        ("models/expression/curve.csv", "train --part expression"),
+        ("data/videos/balance.json", "render"),
+        ("metrics/clips/chorus.parquet", "evaluate"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_stage_to_run(page, tmp_path, path, command):
+    root = tmp_path / "run"
+    shutil.copytree(page[0], root)
+    (root / path).unlink()
+    told = f"{re.escape(path)}: not there; run `python -m pipelines\\.{command}` first"
+    with pytest.raises(StageError, match=told):
+        render_page(root, page[1], root / "report")
+    assert (root / "report/index.html").is_file()

@@ -11,6 +11,7 @@ from dimitra.shards import npz_bytes, read_npz, read_shard, read_sidecar, write_
 from pipelines import shard
 from pipelines.quarantine import write_quarantine
 from tests.cmdt.corpus import toy_clip, toy_parts
+from tests.pipelines.balances import write_balance
 from tests.pipelines.toy_shards import CLIPS, FRAMES, SPLIT, small_params, write_manifest
 
 
@@ -34,7 +35,7 @@ def write_inputs() -> None:
         write_shard(shard.SPEECH / f"{number:05d}.tar", speech)
     for folder in (shard.MOTION, shard.SPEECH):
         write_quarantine(folder, [])
-        (folder / "balance.json").write_text("{}\n")
+        write_balance(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -53,3 +53,12 @@ def test_a_split_for_other_data_is_refused(tmp_path: Path) -> None:
     folder = lists(tmp_path, "nobody\n", "noone\n")
     with pytest.raises(StageError, match="names none of the 5 identities of dataset toy"):
         split([replace(c) for c in CLIPS], DATASETS, folder, tmp_path / "out")
+
+
+def test_a_split_that_fails_leaves_no_table_of_an_earlier_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    split(CLIPS, DATASETS, lists(tmp_path, "id000\n", "id003\n"), out)
+    with pytest.raises(StageError):
+        split(CLIPS, DATASETS, lists(tmp_path, "nobody\n", "noone\n"), out)
+    assert not (out / "split.parquet").exists()
+    assert not (out / "balance.json").exists()

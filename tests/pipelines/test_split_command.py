@@ -10,6 +10,7 @@ from dimitra.datasets.voxceleb2_split import OFFICIAL_TEST
 from pipelines.closure import ROOT
 from pipelines.quarantine import write_table
 from pipelines.split_command import app
+from tests.pipelines.balances import write_balance
 from tests.pipelines.test_jobs import clip
 
 
@@ -29,6 +30,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (vars(clip(number, 0)) for number in range(10)),
         MANIFEST_SCHEMA,
     )
+    write_balance(tmp_path / "data/manifest", "ingest", 10)
     return tmp_path
 
 
@@ -63,6 +65,7 @@ def test_check_refuses_what_both_sides_share(place: Path) -> None:
     rows = [vars(clip(number, 0)) for number in range(3)]
     rows[2]["source_video"] = rows[0]["source_video"]
     write_table(place / "data/manifest/clips.parquet", rows, MANIFEST_SCHEMA)
+    write_balance(place / "data/manifest", "ingest", 3)
     found = run("check")
     assert found.exit_code == 1
     assert re.search(

@@ -13,6 +13,7 @@ from pipelines.params import Params, parse
 from pipelines.quarantine import write_table
 from pipelines.shard import OUTPUT, statistics
 from tests.cmdt.corpus import toy_clip, toy_parts
+from tests.pipelines.balances import write_balance
 
 FRAMES = 40
 SAMPLE = Path(__file__).parents[2] / "conf" / "sample.yaml"
@@ -71,6 +72,7 @@ def small_params(**sections: dict[str, object]) -> Params:
 def write_manifest(clips: list[Clip]) -> None:
     path = Path("data/manifest/clips.parquet")
     write_table(path, [asdict(c) for c in clips], MANIFEST_SCHEMA)
+    write_balance(path.parent, "ingest", len(clips))
 
 
 def write_merged(face_model: str = "open_head") -> None:
@@ -86,5 +88,5 @@ def write_merged(face_model: str = "open_head") -> None:
         }
         write_shard(OUTPUT / f"{name}.tar", samples)
     train = sorted(OUTPUT.glob("train-*.tar"))
-    write_atomic(OUTPUT / "balance.json", b"{}\n")
+    write_balance(OUTPUT)
     write_atomic(OUTPUT / "stats.json", json_bytes(statistics(train, face_model)))
