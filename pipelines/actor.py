@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib.metadata
 import itertools
 import os
@@ -19,6 +18,7 @@ from typing import Any
 from dimitra.clips import Clip, ClipError
 from dimitra.shards import Members, ShardWriter
 from pipelines.errors import JobError
+from pipelines.machine import faults_named
 from pipelines.quarantine import QuarantineRow
 from pipelines.units import Unit, join
 from pipelines.work_cache import Finished, WorkCache, publish
@@ -73,21 +73,6 @@ class Home:
 
     process: int
     node: str
-
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def full(error: OSError, stage: str, folder: Path) -> OSError:
-    """The same error, with the machine, the folder and what is left there."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    left = shutil.disk_usage(there).free / 1e6
-    return OSError(
-        error.errno,
-        f"{stage}: {error.strerror} on {os.uname().nodename}, {left:.0f} MB free in {there}. "
-        "Finished shards are kept: make room (`dimitra cache du`, `dimitra cache gc`), then run "
-        "the same command again",
-    )
 
 
 _Group = list[tuple[Clip, Members]]
@@ -154,8 +139,11 @@ class ShardActor:
                 f"{self._stage}: node {os.uname().nodename} has {wrong}; install the same versions "
                 "on every node (constraints.txt), since the bytes depend on them"
             )
-        self._workspace.settle(parcel)
-        self._worker = load_worker(self._worker_name, self._params)
+        with faults_named(self._stage, Path.cwd()):
+            scratch = self._workspace.scratch
+        with faults_named(self._stage, scratch):
+            self._workspace.settle(parcel)
+            self._worker = load_worker(self._worker_name, self._params)
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
         return Home(os.getpid(), node)
@@ -192,7 +180,8 @@ class ShardActor:
             raise RuntimeError("prepare() has not been called")
         tracebacks: dict[str, str] = {}
         self._ended, self._done, self._bad = [], 0, 0
-        with self._workspace.unit(unit, order.delivery):
+        named = faults_named(self._stage, self._workspace.scratch)
+        with named, self._workspace.unit(unit, order.delivery):
             if order.trial:
                 for _ in self._outcomes(worker, unit, order, tracebacks):
                     pass
@@ -215,11 +204,8 @@ class ShardActor:
                 finished = Finished(writer.finish(), tuple(sorted(rows)))
             self._cache.keep(folder / f"{unit.name}.tar", finished, order.key, self._stage)
             if self._output is not None:
-                publish(self._cache, finished, unit.name, self._output)
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            raise full(error, self._stage, folder) from None
+                with faults_named(self._stage, self._output):
+                    publish(self._cache, finished, unit.name, self._output)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return finished

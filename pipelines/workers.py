@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib
 import sys
@@ -14,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.shards import Members
 from pipelines.errors import StageError
+from pipelines.machine import MACHINE_FAULTS
 from pipelines.quarantine import QuarantineRow, quarantine_row
 
 _THREADS = (
@@ -30,9 +30,6 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 """Environment of every actor: one thread each, so that bytes do not depend on the machine."""
-
-_MACHINE_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE})
-"""Errors of the machine: they stop the stage rather than blame a clip."""
 
 Outcome = Members | QuarantineRow
 """What becomes of a clip."""
@@ -108,7 +105,7 @@ def row_of(error: Exception, clip: Clip, stage: str, trace: Trace) -> Quarantine
     if isinstance(error, ClipError):
         return quarantine_row(clip, stage, error.reason, error.message)
     if isinstance(error, StageError) or (
-        isinstance(error, OSError) and error.errno in _MACHINE_FAULTS
+        isinstance(error, OSError) and error.errno in MACHINE_FAULTS
     ):
         raise error
     trace(clip.clip_id, "".join(traceback.format_exception(error)))
@@ -218,7 +215,7 @@ def _process(
     except Exception as error:  # by design: an unforeseen error costs one clip
         if len(batch) == 1:
             return [row_of(error, clips[0], stage, trace)]
-        if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
+        if isinstance(error, OSError) and error.errno in MACHINE_FAULTS:
             raise
     else:
         pairs = zip(clips, results, strict=True)

@@ -1,5 +1,6 @@
 """The shard-job runtime on a real Ray with two workers."""
 
+import errno
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from dimitra.clips import Clip, Reason
 from dimitra.shards import list_shards, read_shard, read_sidecar, write_shard
 from pipelines.errors import BudgetError, JobError
 from pipelines.jobs import Job, Resources, Unit, keys_of, run, units_of
+from pipelines.machine import MachineError
 from pipelines.params import RayParams, StageResources
 from pipelines.quarantine import read_quarantine, write_quarantine
 
@@ -344,11 +346,32 @@ def test_the_budget_and_faults_of_the_machine_stop_the_stage(place: Path, cluste
     assert "toy-001: 0 of 100 frames" in str(info.value)
     assert read_quarantine(poor.output)[0].clip_id == "toy-001"
 
-    full = job(place, {"toy-005": "disk"})
-    with pytest.raises(OSError, match="No space left"):
-        run(full, RayParams(address=cluster, workers=1))
-    assert not (full.output / "balance.json").exists()
-    assert not [path for path in full.output.iterdir() if path.name.startswith(".")]
+    for fault, words in {"disk": "No space left", "read_only": "Read-only file"}.items():
+        full = job(place, {"toy-005": fault})
+        with pytest.raises(MachineError) as machine:
+            run(full, RayParams(address=cluster, workers=1))
+        assert f"toy: {words}" in str(machine.value)
+        assert f"MB free in {place / 'cache'}" in str(machine.value)
+        assert not (full.output / "balance.json").exists()
+        assert not [path for path in full.output.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("place_of_fault", ["publish", "settle"])
+def test_a_fault_of_the_machine_in_the_driver_is_named(
+    place: Path, cluster: str, monkeypatch: pytest.MonkeyPatch, place_of_fault: str
+) -> None:
+    """``publish`` in the driver: while it takes shards from the work cache."""
+    small = job(place)
+    run(small, RayParams(address=cluster, workers=1))
+
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"pipelines.jobs.{place_of_fault}", full)
+    with pytest.raises(MachineError) as info:
+        run(small, RayParams(address=cluster, workers=1))
+    assert f"toy: No space left on device on {os.uname().nodename}" in str(info.value)
+    assert f"MB free in {small.output}. Finished shards are kept: make room" in str(info.value)
 
 
 def test_a_worker_that_cannot_load_stops_the_stage(place: Path, cluster: str) -> None:

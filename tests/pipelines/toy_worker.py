@@ -1,5 +1,6 @@
 """Stages small enough to watch: they reverse a text, and fail in chosen ways on chosen clips."""
 
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ def fail(fault: str | None) -> None:
         time.sleep(600)
     if fault == "disk":
         raise OSError(28, "No space left on device")
+    if fault == "read_only":
+        raise OSError(errno.EROFS, "Read-only file system")
     if fault == "large":
         raise MemoryError("a terabyte")
     if fault == "big":
