@@ -211,6 +211,7 @@ class _Run:
         job = self._job
         resources = job.resources.overridden(self._ray.stages.get(job.stage))  # type: ignore[call-overload]
         workers = min(resources.workers or self._ray.workers, len(todo))
+        self._cache.probe()
         staging = Staging(self._cache.storage, job.media, self._media)
         longest_first = sorted(todo, key=lambda unit: (-unit.duration_s, unit.name))
         with ExitStack() as stack:
