@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+import tarfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -188,6 +189,21 @@ def process(
     return [outcomes[clip_id] for clip_id in order]
 
 
+def _no_room_for(parts: Members, clip: Clip) -> str:
+    """Why a shard cannot hold these parts; empty where it can."""
+    for part, data in parts.items():
+        name = f"{clip.clip_id}.{part}"
+        header = tarfile.TarInfo(name)
+        header.size = len(data)
+        try:
+            header.tobuf(tarfile.USTAR_FORMAT)
+        except ValueError as error:
+            return f"the stage gave a part {name!r} of {len(data)} bytes for this clip: {error}"
+        if not part or "/" in part or "\0" in part:
+            return f"the stage gave a part {name!r} for this clip: need a name without / and NUL"
+    return ""
+
+
 def _outcome(result: object, clip: Clip, stage: str) -> Outcome:
     """What ``many`` gave for a clip, checked: a clip without parts would vanish from its shard."""
     if isinstance(result, ClipError):
@@ -197,7 +213,8 @@ def _outcome(result: object, clip: Clip, stage: str) -> Outcome:
         and result
         and all(isinstance(k, str) and isinstance(v, bytes) for k, v in result.items())
     ):
-        return result
+        why = _no_room_for(result, clip)
+        return quarantine_row(clip, stage, Reason.INTERNAL_ERROR, why) if why else result
     why = f"the stage gave {str(result)[:80]!r} for this clip: need one part of bytes at least"
     return quarantine_row(clip, stage, Reason.INTERNAL_ERROR, why)
 
