@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib.metadata
 import itertools
 import os
@@ -12,14 +11,16 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dimitra.clips import Clip, ClipError
 from dimitra.shards import Members, ShardWriter
 from pipelines.errors import JobError
+from pipelines.machine import faults_named
 from pipelines.quarantine import QuarantineRow
+from pipelines.record import record_lost
 from pipelines.units import Unit, join
 from pipelines.work_cache import Finished, WorkCache, publish
 from pipelines.workers import BatchWorker, load, load_worker, process, row_of
@@ -69,25 +70,12 @@ class Home:
     Attributes:
         process: its process id.
         node: Ray's id of its node.
+        name: of its machine.
     """
 
     process: int
     node: str
-
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def full(error: OSError, stage: str, folder: Path) -> OSError:
-    """The same error, with the machine, the folder and what is left there."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    left = shutil.disk_usage(there).free / 1e6
-    return OSError(
-        error.errno,
-        f"{stage}: {error.strerror} on {os.uname().nodename}, {left:.0f} MB free in {there}. "
-        "Finished shards are kept: make room (`dimitra cache du`, `dimitra cache gc`), then run "
-        "the same command again",
-    )
+    name: str
 
 
 _Group = list[tuple[Clip, Members]]
@@ -129,16 +117,14 @@ class ShardActor:
         self._done = 0
         self._bad = 0
 
-    def prepare(self, parcel: Parcel, packages: Mapping[str, str]) -> Home:
-        """Load the models.
+    def arrive(self, packages: Mapping[str, str]) -> Home:
+        """Tell where the actor has found a place; loads nothing.
 
         Args:
-            parcel: what nodes that share no path fetch first.
             packages: versions that the driver has.
 
         Raises:
             JobError: this node has another version of a package that the bytes depend on.
-            Exception: whatever the stage's factory raises, for example ``MissingAssetError``.
         """
         import ray
 
@@ -154,11 +140,24 @@ class ShardActor:
                 f"{self._stage}: node {os.uname().nodename} has {wrong}; install the same versions "
                 "on every node (constraints.txt), since the bytes depend on them"
             )
-        self._workspace.settle(parcel)
-        self._worker = load_worker(self._worker_name, self._params)
+        return Home(os.getpid(), node, os.uname().nodename)
+
+    def prepare(self, parcel: Parcel) -> None:
+        """Load the models.
+
+        Args:
+            parcel: what nodes that share no path fetch first.
+
+        Raises:
+            Exception: whatever the stage's factory raises, for example ``MissingAssetError``.
+        """
+        with faults_named(self._stage, Path.cwd()):
+            scratch = self._workspace.scratch
+        with faults_named(self._stage, scratch):
+            self._workspace.settle(parcel)
+            self._worker = load_worker(self._worker_name, self._params)
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
-        return Home(os.getpid(), node)
 
     def leave(self) -> None:
         """Remove what was fetched: there is no more work."""
@@ -167,11 +166,17 @@ class ShardActor:
     def _note(self, attempt: str, begun: Sequence[str]) -> None:
         """Tell the record which clips begin, and which have ended since the last time."""
         import ray
+        from ray.exceptions import RayError
 
         with self._counting:
             ended, self._ended = self._ended, []
+            if not begun and not ended:
+                return
             reference = self._record.at.remote(attempt, begun, ended, self._done, self._bad)
-        ray.get(reference)
+        try:
+            ray.get(reference)
+        except RayError as error:
+            raise record_lost(self._stage, error) from None
 
     def _end(self, clips: Sequence[str], bad: int) -> None:
         with self._counting:
@@ -192,7 +197,8 @@ class ShardActor:
             raise RuntimeError("prepare() has not been called")
         tracebacks: dict[str, str] = {}
         self._ended, self._done, self._bad = [], 0, 0
-        with self._workspace.unit(unit, order.delivery):
+        named = faults_named(self._stage, self._workspace.scratch)
+        with named, self._workspace.unit(unit, order.delivery):
             if order.trial:
                 for _ in self._outcomes(worker, unit, order, tracebacks):
                     pass
@@ -215,26 +221,22 @@ class ShardActor:
                 finished = Finished(writer.finish(), tuple(sorted(rows)))
             self._cache.keep(folder / f"{unit.name}.tar", finished, order.key, self._stage)
             if self._output is not None:
-                publish(self._cache, finished, unit.name, self._output)
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            raise full(error, self._stage, folder) from None
+                with faults_named(self._stage, self._output):
+                    publish(self._cache, finished, unit.name, self._output)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return finished
 
     def _groups(self, unit: Unit, order: Order) -> Iterator[_Group]:
-        """The unit's clips in groups of one batch."""
+        """The unit's clips in groups of one batch; the record knows of each before it is read."""
         skipped = {row.clip_id for row in order.given_up}
         wanted = set(order.trial) or {clip.clip_id for clip in unit.clips}
-        items = (
-            (clip, parts)
-            for clip, parts in join(unit)
-            if clip.clip_id in wanted and clip.clip_id not in skipped
-        )
-        while group := list(itertools.islice(items, order.batch)):
-            yield group
+        clips = tuple(clip for clip in unit.clips if clip.clip_id in wanted - skipped)
+        items = join(replace(unit, clips=clips))
+        for start in range(0, len(clips), order.batch):
+            begun = [clip.clip_id for clip in clips[start : start + order.batch]]
+            self._note(order.attempt, begun)
+            yield list(itertools.islice(items, len(begun)))
 
     def _outcomes(
         self, worker: BatchWorker, unit: Unit, order: Order, tracebacks: dict[str, str]
@@ -246,10 +248,10 @@ class ShardActor:
         def prepare() -> tuple[list[tuple[Clip, Any]], contextlib.ExitStack] | None:
             group = next(groups, None)
             if group is None:
+                self._note(order.attempt, [])
                 return None
             held = contextlib.ExitStack()
             try:
-                self._note(order.attempt, [clip.clip_id for clip, _ in group])
                 batch: list[tuple[Clip, Any]] = []
                 for clip, parts in group:
                     try:

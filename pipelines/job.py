@@ -66,6 +66,8 @@ class Job:
         refused: clips that were found bad before any work; they count as clips in.
         resources: what each worker needs, unless ``ray.stages`` says otherwise.
         media: dataset to the folder of its raw files, for a worker that reads them.
+        loading_s: longest time that a worker may load its models, seconds; where nodes share no
+            path this includes fetching them.
     """
 
     stage: str
@@ -83,3 +85,4 @@ class Job:
     refused: tuple[QuarantineRow, ...] = ()
     resources: Resources = Resources()
     media: Mapping[str, str] = field(default_factory=dict)
+    loading_s: float = 1800.0

@@ -24,10 +24,11 @@ from dimitra.clips import MANIFEST_SCHEMA, Clip
 from dimitra.shards import list_sidecars, sidecar_path, write_sidecar
 from pipelines.checkout import cache_folder
 from pipelines.closure import code_digest
-from pipelines.connection import LOCAL, address_of, connect
+from pipelines.connection import LOCAL, address_of, connect, sigterm_interrupts
 from pipelines.errors import JobError
 from pipelines.job import Job, Resources
 from pipelines.live import LiveView
+from pipelines.machine import faults_named
 from pipelines.params import RayParams, StorageParams
 from pipelines.pool import Pool, State, Task
 from pipelines.progress import console
@@ -225,6 +226,7 @@ class _Run:
         job = self._job
         resources = job.resources.overridden(self._ray.stages.get(job.stage))  # type: ignore[call-overload]
         workers = min(resources.workers or self._ray.workers, len(todo))
+        self._cache.probe()
         staging = Staging(self._cache.storage, job.media, self._media)
         longest_first = sorted(todo, key=lambda unit: (-unit.duration_s, unit.name))
         with ExitStack() as stack:
@@ -320,7 +322,8 @@ def run(job: Job, ray_params: RayParams, storage: StorageParams | None = None) -
         JobError: workers keep dying without a clip to blame, or a stage before has not finished.
         BudgetError: more clips were quarantined than allowed.
         StorageError: the storage cannot be reached.
-        OSError: the disk is full; finished shards are kept and the next run goes on from them.
+        MachineError: the disk is full, read-only or broken; finished shards are kept and the next
+            run goes on from them.
     """
     require(job.assets)
     job = replace(job, units=tuple(map(pinned, job.units)))  # what is hashed into the keys is read
@@ -330,9 +333,14 @@ def run(job: Job, ray_params: RayParams, storage: StorageParams | None = None) -
     execution = _Run(job, ray_params, storage or StorageParams())
     finished = execution.finished
     clips_in = sum(len(unit.clips) for unit in job.units)
-    _clear(job.output)
+    with faults_named(job.stage, job.output):
+        _clear(job.output)
     live = cache_folder() / "live"
-    with LiveView(job.stage, clips_in, len(names), live, mlflow=ray_params.mlflow) as view:
+    with (
+        sigterm_interrupts(),
+        LiveView(job.stage, clips_in, len(names), live, mlflow=ray_params.mlflow) as view,
+        faults_named(job.stage, job.output),
+    ):
         keys = keys_of(job)
         execution.restore(keys)
         cached = [unit for unit in job.units if unit.name in finished]

@@ -17,7 +17,7 @@ from pipelines.actor import Home, Order, Report, ShardActor
 from pipelines.errors import JobError
 from pipelines.job import Job, Resources
 from pipelines.quarantine import QuarantineRow, quarantine_row
-from pipelines.record import InFlight, Record
+from pipelines.record import InFlight, Record, record_lost
 from pipelines.units import Unit
 from pipelines.work_cache import Finished, WorkCache
 from pipelines.workers import ENVIRONMENT
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """A clip that is alone in flight each time its worker dies, this many times, is quarantined."""
+WARN_S = 60.0
+"""While no worker works, the reason is said this often."""
 _POLL_S = 0.25
 _LOOK_SHARE = 0.1
 """Most of the driver's time that looking at the records may take."""
@@ -67,12 +69,25 @@ class Task:
 
 @dataclass(eq=False)
 class Slot:
-    """One actor, and the task it is at."""
+    """One actor, and the task it is at.
+
+    Attributes:
+        actor: its handle.
+        pending: the call that it is at.
+        record: the record that it tells of its clips.
+        home: where it lives; None until it has found a place.
+        loading_since: when it began to load its models; None before and after.
+        ready: it has loaded them.
+        task: the unit it is at.
+        order: how it is to be done.
+    """
 
     actor: Any
     pending: Any
     record: Any
     home: Home | None = None
+    loading_since: float | None = None
+    ready: bool = False
     task: Task | None = None
     order: Order | None = None
 
@@ -202,7 +217,23 @@ class Pool:
             self.workspace,
             record,
         )
-        return Slot(actor, actor.prepare.remote(self.parcel, self.packages), record)
+        return Slot(actor, actor.arrive.remote(self.packages), record)
+
+    def _recorded(self, references: Any) -> Any:
+        """What the records answer.
+
+        Raises:
+            JobError: a record is gone.
+        """
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            return ray.get(references)
+        except RayTaskError:  # a fault of the program keeps its traceback
+            raise
+        except RayError as error:
+            raise record_lost(self.job.stage, error) from None
 
     def _delivery(self, task: Task) -> Delivery:
         """Inputs of a task, and of the next ones in the background."""
@@ -283,7 +314,6 @@ class Pool:
         Raises:
             JobError: it died three times without a clip to blame.
         """
-        import ray
         from ray.exceptions import ActorUnavailableError
 
         self.deaths += 1
@@ -291,19 +321,14 @@ class Pool:
         task, stage = slot.task, self.job.stage
         flying: tuple[str, ...] = ()
         if slot.order is not None:
-            flying = tuple(sorted(ray.get(slot.record.forget.remote(slot.attempt)).ages_s))
+            flying = self._recorded(slot.record.forget.remote(slot.attempt)).flying
         name = task.unit.name if task is not None else "loading"
         if self._node_lost(slot, error):
             logger.warning("%s: a node was lost, with the worker at %s", stage, name)
         elif isinstance(error, ActorUnavailableError):
             logger.warning("%s: the worker at %s could not be reached", stage, name)
         elif task is None or not flying:
-            self._strikes[name, ""] += 1
-            logger.warning("%s: a worker died at %s: %s", stage, name, error)
-            if self._strikes[name, ""] >= ATTEMPTS:
-                raise JobError(
-                    f"{stage}: workers died {ATTEMPTS} times at {name}, no clip in flight: {error}"
-                )
+            self._strike(name, str(error))
         else:
             logger.warning("%s: a worker died at %s, clips %s", stage, name, ", ".join(flying))
             self._suspect(task, flying, error)
@@ -325,25 +350,25 @@ class Pool:
 
     def _late(self, slot: Slot, task: Task, state: InFlight) -> None:
         """Clips are past their deadline: kill the worker, quarantine the clip that hangs."""
-        import ray
-
-        ray.get(slot.record.forget.remote(slot.attempt))
-        flying = tuple(sorted(state.ages_s))
-        if len(flying) == 1:
+        self._recorded(slot.record.forget.remote(slot.attempt))
+        if len(state.flying) == 1:
             why = f"took longer than {self.job.stage}.deadline_s = {self.job.deadline_s:g} s"
-            self._quarantine(task, flying[0], Reason.DEADLINE, why, 1)
+            self._quarantine(task, state.flying[0], Reason.DEADLINE, why, 1)
         else:
-            task.suspects = flying
+            task.suspects = state.flying
             task.halve()
         self._again(slot)
 
     def _collect(self, slot: Slot) -> None:
         """Take a slot's result, or find out that its actor died."""
         import ray
-        from ray.exceptions import RayError, RayTaskError
+        from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
         try:
             value = ray.get(slot.pending)
+        except TaskCancelledError as error:  # a KeyboardInterrupt within the worker
+            self._died(slot, error)
+            return
         except RayTaskError as error:
             cause = error.cause
             raise cause if isinstance(cause, Exception) else JobError(str(error)) from None
@@ -351,9 +376,12 @@ class Pool:
             self._died(slot, error)
             return
         if isinstance(value, Home):
-            slot.home = value
-        elif isinstance(value, Report) and slot.task is not None:
-            ray.get(slot.record.forget.remote(slot.attempt))
+            slot.home, slot.loading_since = value, time.monotonic()
+            slot.pending = slot.actor.prepare.remote(self.parcel)
+            return
+        slot.loading_since, slot.ready = None, True
+        if isinstance(value, Report) and slot.task is not None:
+            self._recorded(slot.record.forget.remote(slot.attempt))
             if value.finished is None:
                 slot.task.suspects = ()
                 self.waiting.appendleft(slot.task)
@@ -377,41 +405,89 @@ class Pool:
         for reference in ready:
             self._collect(busy[reference])
         self._look()
+        self._end_slow_loading()
         self._warn_of_starvation()
 
     def _look(self) -> None:
         """Ask the records what is in flight, now and then, and end what is late."""
-        import ray
-
         began = time.monotonic()
         if began < self._next_look:
             return
         self._states = {}
-        for states in ray.get([record.all.remote() for record in self._records]):
+        for states in self._recorded([record.all.remote() for record in self._records]):
             self._states.update(states)
-        allowed = self.job.deadline_s
         for slot in list(self.slots):
             state = self._states.get(slot.attempt)
-            if slot.task is None or slot.order is None or state is None:
+            if slot.task is None or state is None:
                 continue
-            slack = slot.order.batch * (2 if slot.order.ahead else 1)
-            if max(state.ages_s.values(), default=0.0) > allowed * slack:
+            # Not the age of a clip: one that was loaded ahead has waited for those before it.
+            if state.still_s > self.job.deadline_s * len(state.flying):
                 self._late(slot, slot.task, state)
         now = time.monotonic()
         self._next_look = max(began + _POLL_S, now + (now - began) / _LOOK_SHARE)
 
+    def _end_slow_loading(self) -> None:
+        """Kill workers that load for too long.
+
+        Raises:
+            JobError: this, or their death, has happened three times.
+        """
+        for slot in list(self.slots):
+            since = slot.loading_since
+            if since is None or time.monotonic() - since <= self.job.loading_s:
+                continue
+            self.deaths += 1
+            node = slot.home.name if slot.home is not None else "?"
+            why = (
+                f"{self.job.worker} had not loaded after {self.job.loading_s:g} s on {node} (limit "
+                f"of {self.job.stage}: Job.loading_s)"
+            )
+            self._strike("loading", why)
+            self._again(slot)
+
+    def _strike(self, name: str, why: str) -> None:
+        """Count a death for which no clip is to blame.
+
+        Raises:
+            JobError: it is the third at the same place.
+        """
+        stage = self.job.stage
+        self._strikes[name, ""] += 1
+        logger.warning("%s: a worker died at %s: %s", stage, name, why)
+        if self._strikes[name, ""] >= ATTEMPTS:
+            raise JobError(
+                f"{stage}: workers died {ATTEMPTS} times at {name}, no clip in flight: {why}. "
+                "Finished shards are kept"
+            )
+
     def _warn_of_starvation(self) -> None:
-        """Say what is missing while no worker has found a place for a minute."""
+        """Say once a minute why no worker works: none is placed, or those that are still load."""
         import ray
 
         offered: Any = ray.cluster_resources
         now = time.monotonic()
-        if any(slot.home is not None for slot in self.slots):
+        placed = [slot.home for slot in self.slots if slot.home is not None]
+        if any(slot.ready for slot in self.slots):
             self._warned = now
-        elif now - self._warned > 60.0:
+        elif now - self._warned <= WARN_S:
+            return
+        elif placed:
             self._warned = now
             logger.warning(
-                "%s: no worker has started for a minute; each asks for %s, the cluster has %s",
+                "%s: no worker has finished loading; %d of %d are placed (%s) and have been in "
+                "%s for up to %.0f s, %g s are allowed",
+                self.job.stage,
+                len(placed),
+                len(self.slots),
+                ", ".join(sorted({home.name for home in placed})[:5]),
+                self.job.worker,
+                max(now - slot.loading_since for slot in self.slots if slot.loading_since),
+                self.job.loading_s,
+            )
+        else:
+            self._warned = now
+            logger.warning(
+                "%s: no worker has found a place yet; each asks for %s, the cluster has %s",
                 self.job.stage,
                 self.resources.demands(),
                 {k: v for k, v in offered().items() if k in ("CPU", "GPU", "memory")},
@@ -424,7 +500,7 @@ class Pool:
             done=self._done + sum(state.done for state in running),
             quarantined=self._bad + sum(state.quarantined for state in running),
             shards_done=self._shards_done,
-            workers=sum(slot.home is not None for slot in self.slots),
-            nodes=len({slot.home.node for slot in self.slots if slot.home is not None}),
+            workers=sum(slot.ready for slot in self.slots),
+            nodes=len({slot.home.node for slot in self.slots if slot.home and slot.ready}),
             deaths=self.deaths,
         )

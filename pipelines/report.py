@@ -399,17 +399,19 @@ def copy_examples(
     return examples
 
 
-def inputs_of(root: Path, datasets: Iterable[str]) -> dict[Path, str]:
+def inputs_of(root: Path, params: Params) -> dict[Path, str]:
     """Files that the page cannot be made without, and the command that makes each."""
     files = {
         Path("data/manifest/clips.parquet"): "ingest",
         Path("data/split/split.parquet"): "split",
         Path("data/split/split.json"): "split",
         Path("data/crops/balance.json"): "crop",
-        **{Path("models", part, "curve.csv"): f"train --part {part}" for part in PARTS},
+        **{
+            Path("models", part, "curve.csv"): f"train --part {part}" for part in params.train.parts
+        },
         Path("data/videos/balance.json"): "render",
     }
-    for name in datasets:
+    for name in params.datasets.sets:
         if (root / "metrics" / f"{name}.json").is_file():
             files[Path("metrics", "clips", f"{name}.parquet")] = "evaluate"
     return files
@@ -426,7 +428,7 @@ def render_page(root: Path, params: Params, output: Path) -> None:
     Raises:
         StageError: a stage before has not finished; the page of an earlier run is left.
     """
-    require_made(inputs_of(root, params.datasets.sets), root)
+    require_made(inputs_of(root, params), root)
     if output.exists():
         shutil.rmtree(output)
     tables = [

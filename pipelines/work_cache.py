@@ -152,6 +152,19 @@ class WorkCache:
         """Name of the record of the unit with this key."""
         return f"work/{key[:2]}/{key}.json"
 
+    def probe(self) -> None:
+        """Write and remove a small object: a bucket that does not exist, or lets nobody write.
+
+        Locally nothing: there the first folder that is made says so.
+
+        Raises:
+            StorageError: naming the root and what to do.
+        """
+        if not self.storage.is_local:
+            name = f"probe/{os.uname().nodename}-{os.getpid()}"
+            self.storage.write(name, b"probe\n")
+            self.storage.remove(name)
+
     def keep(self, shard: Path, finished: Finished, key: str, stage: str) -> None:
         """Move a finished shard into the cache, then write its record if it is lasting.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib
 import sys
+import tarfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.shards import Members
 from pipelines.errors import StageError
+from pipelines.machine import MACHINE_FAULTS
 from pipelines.quarantine import QuarantineRow, quarantine_row
 
 _THREADS = (
@@ -30,9 +31,6 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 """Environment of every actor: one thread each, so that bytes do not depend on the machine."""
-
-_MACHINE_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE})
-"""Errors of the machine: they stop the stage rather than blame a clip."""
 
 Outcome = Members | QuarantineRow
 """What becomes of a clip."""
@@ -108,7 +106,7 @@ def row_of(error: Exception, clip: Clip, stage: str, trace: Trace) -> Quarantine
     if isinstance(error, ClipError):
         return quarantine_row(clip, stage, error.reason, error.message)
     if isinstance(error, StageError) or (
-        isinstance(error, OSError) and error.errno in _MACHINE_FAULTS
+        isinstance(error, OSError) and error.errno in MACHINE_FAULTS
     ):
         raise error
     trace(clip.clip_id, "".join(traceback.format_exception(error)))
@@ -191,6 +189,21 @@ def process(
     return [outcomes[clip_id] for clip_id in order]
 
 
+def _no_room_for(parts: Members, clip: Clip) -> str:
+    """Why a shard cannot hold these parts; empty where it can."""
+    for part, data in parts.items():
+        name = f"{clip.clip_id}.{part}"
+        header = tarfile.TarInfo(name)
+        header.size = len(data)
+        try:
+            header.tobuf(tarfile.USTAR_FORMAT)
+        except ValueError as error:
+            return f"the stage gave a part {name!r} of {len(data)} bytes for this clip: {error}"
+        if not part or "/" in part or "\0" in part:
+            return f"the stage gave a part {name!r} for this clip: need a name without / and NUL"
+    return ""
+
+
 def _outcome(result: object, clip: Clip, stage: str) -> Outcome:
     """What ``many`` gave for a clip, checked: a clip without parts would vanish from its shard."""
     if isinstance(result, ClipError):
@@ -200,7 +213,8 @@ def _outcome(result: object, clip: Clip, stage: str) -> Outcome:
         and result
         and all(isinstance(k, str) and isinstance(v, bytes) for k, v in result.items())
     ):
-        return result
+        why = _no_room_for(result, clip)
+        return quarantine_row(clip, stage, Reason.INTERNAL_ERROR, why) if why else result
     why = f"the stage gave {str(result)[:80]!r} for this clip: need one part of bytes at least"
     return quarantine_row(clip, stage, Reason.INTERNAL_ERROR, why)
 
@@ -218,7 +232,7 @@ def _process(
     except Exception as error:  # by design: an unforeseen error costs one clip
         if len(batch) == 1:
             return [row_of(error, clips[0], stage, trace)]
-        if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
+        if isinstance(error, OSError) and error.errno in MACHINE_FAULTS:
             raise
     else:
         pairs = zip(clips, results, strict=True)

@@ -1,5 +1,6 @@
 """What is left when a stage is interrupted, and when the disk is full: nothing half-written."""
 
+import json
 import os
 import shutil
 import signal
@@ -104,6 +105,42 @@ def test_an_interrupted_stage_leaves_whole_shards_and_goes_on_from_them(
     assert "0 quarantined" in output
     assert "0 of 3 shards from the cache" not in output
     assert check_whole(tmp_path, finished=True) == 3
+
+
+HASTY = """
+import os, signal, threading
+import ray
+from pipelines import jobs
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+def init(*arguments, before=ray.init, **options):
+    # Ray has set its own handler and waits for its processes when the signal comes.
+    threading.Timer(0.2, terminate).start()
+    return before(*arguments, **options)
+
+def keys_of(job):
+    terminate()
+
+if {when!r} == "ray":
+    ray.init = init
+else:
+    jobs.keys_of = keys_of
+"""
+
+
+@pytest.mark.parametrize("when", ["ray", "keys"])
+def test_sigterm_before_there_is_a_ray_is_an_interruption(tmp_path: Path, when: str) -> None:
+    prepare(tmp_path)
+    (tmp_path / "job.py").write_text(HASTY.format(when=when) + SCRIPT)
+    process = start(tmp_path)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 130, output
+    assert "finished shards are kept" in output
+    assert "Traceback" not in output
+    last = (tmp_path / "cache" / "live" / "toy.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["state"] == "interrupted"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")

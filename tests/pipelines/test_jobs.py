@@ -1,5 +1,6 @@
 """The shard-job runtime on a real Ray with two workers."""
 
+import errno
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from dimitra.clips import Clip, Reason
 from dimitra.shards import list_shards, read_shard, read_sidecar, write_shard
 from pipelines.errors import BudgetError, JobError, ShardError
 from pipelines.jobs import Job, Resources, Unit, keys_of, run, units_of
+from pipelines.machine import MachineError
 from pipelines.params import RayParams, StageResources
 from pipelines.quarantine import quarantine_row, read_quarantine, settle, write_quarantine
 from pipelines.units import join, pinned
@@ -252,6 +254,61 @@ def test_a_batch_that_is_late_though_each_clip_is_quick_is_halved(
     assert max(len(line) for line in logged(place)[-2:]) <= 2
 
 
+def test_the_deadline_of_a_clip_alone_is_not_that_of_a_batch(place: Path, cluster: str) -> None:
+    """A batch of eight that holds one clip: 25 s are too long, though eight times 5 s are not."""
+    (unit,) = units_of(CLIPS[:1], [place / "source"])
+    alone = replace(
+        batches(place, faults={"toy-000": "slower"}),
+        units=(unit,),
+        resources=Resources(batch=8),
+        deadline_s=5.0,
+    )
+    run(alone, RayParams(address=cluster, workers=1))
+    (row,) = read_quarantine(alone.output)
+    assert (row.clip_id, row.reason) == ("toy-000", Reason.DEADLINE)
+
+
+def test_clips_that_were_loaded_ahead_do_not_pay_for_their_wait(place: Path, cluster: str) -> None:
+    """Two clips wait 7 s for two others, then take 7 s: never 10 s in which nothing moved."""
+    faults = dict.fromkeys(("toy-000", "toy-003", "toy-006", "toy-009"), "drag")
+    (unit,) = units_of([c for c in CLIPS if c.clip_id in faults], [place / "source"])
+    behind = replace(
+        batches(place, faults=faults),
+        units=(unit,),
+        resources=Resources(batch=2),
+        deadline_s=5.0,
+    )
+    balance = run(behind, RayParams(address=cluster, workers=1))
+    assert balance.quarantined == 0
+    assert [len(line) for line in logged(place)] == [2, 2]
+
+
+def test_a_clip_that_kills_while_it_is_read_is_found(place: Path, cluster: str) -> None:
+    """Neither the clip before it nor the unit is to blame."""
+    deadly = job(place, params={"deadly_to_read": "toy-006"})
+    balance = run(deadly, RayParams(address=cluster, workers=1))
+    assert balance.clips_out == 11
+    (row,) = read_quarantine(deadly.output)
+    assert (row.clip_id, row.reason, row.attempts) == ("toy-006", Reason.WORKER_KILLED, 3)
+
+
+def test_an_interrupt_within_a_worker_is_a_death_of_it(place: Path, cluster: str) -> None:
+    odd = job(place, {"toy-004": "interrupt"})
+    balance = run(odd, RayParams(address=cluster, workers=1))
+    assert balance.clips_out == 11
+    (row,) = read_quarantine(odd.output)
+    assert (row.clip_id, row.reason, row.attempts) == ("toy-004", Reason.WORKER_KILLED, 3)
+
+
+def test_a_record_that_is_killed_stops_the_stage_and_says_so(place: Path, cluster: str) -> None:
+    lost = job(place, {"toy-004": "kill_record"})
+    with pytest.raises(JobError, match="toy: the record of clips in flight") as info:
+        run(lost, RayParams(address=cluster, workers=1))
+    assert "Finished shards are kept: run the same command again" in str(info.value)
+    assert not (lost.output / "balance.json").exists()
+    assert not list((place / "cache" / "partial").iterdir())
+
+
 def test_memory_that_runs_out_while_loading_costs_no_clip(place: Path, cluster: str) -> None:
     """Two clips fit: the other two of a batch are loaded alone after them."""
     held = replace(batches(place, held=2), units=batches(place).units[:1])
@@ -262,12 +319,15 @@ def test_memory_that_runs_out_while_loading_costs_no_clip(place: Path, cluster: 
 
 def test_an_output_that_is_none_is_a_row_and_no_clip_vanishes(place: Path, cluster: str) -> None:
     faults = {"toy-000": "nothing", "toy-001": "none", "toy-002": "number", "toy-003": "name"}
+    faults |= {"toy-004": "long", "toy-005": "slash"}
     odd = job(place, faults)
     balance = run(odd, RayParams(address=cluster, workers=1))
     rows = {row.clip_id: row for row in read_quarantine(odd.output)}
     assert {row.reason for row in rows.values()} == {Reason.INTERNAL_ERROR}
     assert sorted(rows) == sorted(faults)
     assert "one part of bytes" in rows["toy-000"].message
+    assert "name is too long" in rows["toy-004"].message
+    assert "need a name without /" in rows["toy-005"].message
     assert rows["toy-003"].message == r"ValueError: bad \udcff name"
     assert balance.clips_out == sum(len(read_shard(path)) for path in list_shards(odd.output))
     with pytest.raises(ValueError, match="clip a has no parts"):
@@ -384,16 +444,48 @@ def test_the_budget_and_faults_of_the_machine_stop_the_stage(place: Path, cluste
     assert "toy-001: 0 of 100 frames" in str(info.value)
     assert read_quarantine(poor.output)[0].clip_id == "toy-001"
 
-    full = job(place, {"toy-005": "disk"})
-    with pytest.raises(OSError, match="No space left"):
-        run(full, RayParams(address=cluster, workers=1))
-    assert not (full.output / "balance.json").exists()
-    assert not [path for path in full.output.iterdir() if path.name.startswith(".")]
+    for fault, words in {"disk": "No space left", "read_only": "Read-only file"}.items():
+        full = job(place, {"toy-005": fault})
+        with pytest.raises(MachineError) as machine:
+            run(full, RayParams(address=cluster, workers=1))
+        assert f"toy: {words}" in str(machine.value)
+        assert f"MB free in {place / 'cache'}" in str(machine.value)
+        assert not (full.output / "balance.json").exists()
+        assert not [path for path in full.output.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("place_of_fault", ["publish", "settle"])
+def test_a_fault_of_the_machine_in_the_driver_is_named(
+    place: Path, cluster: str, monkeypatch: pytest.MonkeyPatch, place_of_fault: str
+) -> None:
+    """``publish`` in the driver: while it takes shards from the work cache."""
+    small = job(place)
+    run(small, RayParams(address=cluster, workers=1))
+
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"pipelines.jobs.{place_of_fault}", full)
+    with pytest.raises(MachineError) as info:
+        run(small, RayParams(address=cluster, workers=1))
+    assert f"toy: No space left on device on {os.uname().nodename}" in str(info.value)
+    assert f"MB free in {small.output}. Finished shards are kept: make room" in str(info.value)
 
 
 def test_a_worker_that_cannot_load_stops_the_stage(place: Path, cluster: str) -> None:
     with pytest.raises(RuntimeError, match="these weights cannot be loaded"):
         run(job(place, params={"refuse": True}), RayParams(address=cluster, workers=1))
+
+
+def test_a_worker_that_loads_for_ever_is_told_from_one_without_a_place(
+    place: Path, cluster: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pipelines.pool.WARN_S", 1.0)
+    stalled = job(place, params={"stall": True}, loading_s=3.0)
+    with pytest.raises(JobError, match="workers died 3 times at loading") as info:
+        run(stalled, RayParams(address=cluster, workers=1))
+    assert f"{WORKER} had not loaded after 3 s on {os.uname().nodename}" in str(info.value)
+    assert "no worker has finished loading; 1 of 1 are placed" in caplog.text
 
 
 def test_two_units_of_one_name_are_refused(place: Path) -> None:

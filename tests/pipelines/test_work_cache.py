@@ -8,8 +8,11 @@ import pytest
 
 from dimitra.shards import Sidecar, read_sidecar, write_shard
 from pipelines.checkout import cache_folder, main_checkout
+from pipelines.jobs import Job, run
+from pipelines.params import RayParams, StorageParams
 from pipelines.quarantine import QuarantineRow
-from pipelines.storage import DamagedError, Storage
+from pipelines.storage import DamagedError, Storage, StorageError
+from pipelines.units import Unit
 from pipelines.work_cache import (
     Finished,
     WorkCache,
@@ -23,6 +26,7 @@ from pipelines.work_cache import (
     record_bytes,
 )
 from tests.pipelines.s3 import client, make_bucket, s3_server, use
+from tests.pipelines.test_jobs import CLIPS
 
 KEY = "ab" + "0" * 62
 
@@ -275,3 +279,33 @@ def test_the_cache_lies_in_the_main_checkout(
     assert cache_folder() == main / ".cache" / "dimitra"
     monkeypatch.setenv("DIMITRA_CACHE_DIR", str(tmp_path / "else"))
     assert cache_folder() == tmp_path / "else"
+
+
+def test_a_bucket_that_is_not_there_is_said_before_any_work(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Ray starts, let alone a shard is made; a bucket that is there keeps no trace."""
+    use(monkeypatch, endpoint)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIMITRA_CACHE_DIR", str(tmp_path / "cache"))
+
+    def connect(*arguments: object, **options: object) -> None:
+        pytest.fail("Ray starts though the bucket is not there")
+
+    monkeypatch.setattr("pipelines.jobs.connect", connect)
+    toy = Job(
+        stage="toy",
+        worker="tests.pipelines.toy_worker:make_worker",
+        params={},
+        units=(Unit("00000", (CLIPS[0],), ()),),
+        output=Path("out"),
+        budget=1.0,
+        deadline_s=60.0,
+    )
+    with pytest.raises(StorageError, match="NO_SUCH_BUCKET") as info:
+        run(toy, RayParams(workers=1, mlflow=False), StorageParams(root="s3://not-there/run"))
+    assert "make the bucket, or correct storage.root" in str(info.value)
+
+    cache = WorkCache.of(f"s3://{make_bucket(endpoint, 'cache')}/run")
+    cache.probe()
+    assert list(cache.storage.list("")) == []

@@ -1,24 +1,35 @@
 """Stages small enough to watch: they reverse a text, and fail in chosen ways on chosen clips."""
 
+import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from dimitra.assets import asset_path
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.shards import Members
+from pipelines import actor
+from pipelines.units import Unit
 from pipelines.workers import Worker
+
+SLEEPS_S = {"hang": 600.0, "slow": 6.0, "slower": 25.0, "drag": 3.5}
 
 
 def make_worker(params: dict[str, Any]) -> Worker:
     if params.get("refuse"):
         raise RuntimeError("these weights cannot be loaded")
+    if params.get("stall"):
+        time.sleep(600)
+    if "deadly_to_read" in params:
+        die_reading(params["deadly_to_read"])
 
     def work(clip: Clip, parts: Members) -> Members:
         fault = params.get("faults", {}).get(clip.clip_id)
-        if fault in ("nothing", "none", "number"):
+        if fault in ("nothing", "none", "number", "long", "slash"):
             return answer(fault)  # type: ignore[return-value]
         fail(fault)
         text = parts.get("txt", clip.clip_id.encode())
@@ -27,9 +38,36 @@ def make_worker(params: dict[str, Any]) -> Worker:
     return work
 
 
+def die_reading(clip_id: str) -> None:
+    """From here on this process dies when it reads a clip's parts, before a worker sees them."""
+
+    def join(unit: Unit) -> Iterator[tuple[Clip, Members]]:
+        for clip, parts in actor.join.before(unit):  # type: ignore[attr-defined]
+            if clip.clip_id == clip_id:
+                os._exit(7)
+            yield clip, parts
+
+    join.before = actor.join  # type: ignore[attr-defined]
+    actor.join = join
+
+
+def kill_record() -> None:
+    """SIGKILL to the record beside this worker, below the same raylet."""
+    for process in psutil.Process().parent().children():
+        if " ".join(process.cmdline()).startswith("ray::Record"):
+            process.kill()
+            process.wait()
+
+
 def answer(fault: str | None) -> object:
     """Outputs that are none."""
-    return {"nothing": {}, "none": None, "number": {"a.txt": 3}}[fault or ""]
+    return {
+        "nothing": {},
+        "none": None,
+        "number": {"a.txt": 3},
+        "long": {"a" * 200: b"1"},
+        "slash": {"a/b.txt": b"1"},
+    }[fault or ""]
 
 
 def fail(fault: str | None) -> None:
@@ -41,18 +79,21 @@ def fail(fault: str | None) -> None:
         raise ValueError("bad \udcff name")
     if fault == "exit":
         os._exit(7)
-    if fault == "hang":
-        time.sleep(600)
     if fault == "disk":
         raise OSError(28, "No space left on device")
+    if fault == "read_only":
+        raise OSError(errno.EROFS, "Read-only file system")
     if fault == "large":
         raise MemoryError("a terabyte")
     if fault == "big":
         bytearray(3_000_000)
     while fault == "wait" and Path("wait").exists():
         time.sleep(0.1)
-    if fault == "slow":
-        time.sleep(6.0)
+    time.sleep(SLEEPS_S.get(fault or "", 0.0))
+    if fault == "interrupt":
+        raise KeyboardInterrupt
+    if fault == "kill_record":
+        kill_record()
 
 
 class Batches:
