@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-
 _ARCHIVE, _PICKLE = b"PK\x03\x04", b"\x80"
 """First bytes of what ``torch.save`` writes, from version 1.6 on and before it."""
 

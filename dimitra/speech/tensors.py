@@ -6,12 +6,10 @@ Nothing is filled in: a network whose weights are not all in the file is refused
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dimitra.speech.errors import WeightsError

@@ -27,7 +27,8 @@ def _torchaudio() -> Any:
         raise EncoderError(
             f"speech.encoder wav2vec2_base needs torchaudio, which does not load here "
             f"({type(error).__name__}: {error}). Install the build that fits torch "
-            f"{torch.__version__}: pip install -c constraints.txt -e '.[gpu]' in the checkout; or choose another speech.encoder"
+            f"{torch.__version__}: pip install -c constraints.txt -e '.[gpu]' in the "
+            "checkout; or choose another speech.encoder"
         ) from error
     return torchaudio
 

@@ -87,9 +87,7 @@ def test_quiet_speech_is_aligned(aligner: PhonemeAligner) -> None:
 def test_samples_that_are_not_finite_are_refused(aligner: PhonemeAligner) -> None:
     samples = boats().samples.copy()
     samples[100] = np.nan
-    (result,) = aligner.align_all(
-        [Utterance("a", samples, dataset_transcript(boats().text, "en"))]
-    )
+    (result,) = aligner.align_all([Utterance("a", samples, dataset_transcript(boats().text, "en"))])
     assert isinstance(result, ClipError)
     assert result.reason is Reason.BAD_SOUND
     assert result.message == "sample 100 is nan; need finite samples"
