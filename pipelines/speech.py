@@ -101,7 +101,8 @@ def packages_of(encoder: str) -> tuple[str, ...]:
         if importlib.util.find_spec(name) is None:
             raise EncoderError(
                 f"speech.encoder {encoder} needs {name}, which is not installed; "
-                "pip install 'dimitra[gpu]', or choose another speech.encoder"
+                "pip install -c constraints.txt -e '.[gpu]' in the checkout, or choose another "
+                "speech.encoder"
             )
     return tuple(dict.fromkeys((*chosen, *TEXT_PACKAGES, *PACKAGES)))
 

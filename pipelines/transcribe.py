@@ -10,7 +10,7 @@ from dimitra.assets import asset_path
 from dimitra.clips import Clip
 from dimitra.media.audio import decode_flac
 from dimitra.shards import Members
-from dimitra.speech.transcript import AUTO, WhisperRecogniser, dataset_transcript
+from dimitra.speech.transcript import AUTO, RecogniserError, WhisperRecogniser, dataset_transcript
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
 from pipelines.mainguard import guarded
 from pipelines.params import load
@@ -84,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(main, RecogniserError))

@@ -8,7 +8,6 @@ they say nothing about the coefficients of another one.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from dimitra.morphable.alignment import align
 from dimitra.morphable.camera import CENTRE_PX, IMAGE_PX
 from dimitra.morphable.deng_coefficients import FaceCoefficients, from_vector
 from dimitra.morphable.encoder import Encoding
+from dimitra.torch_file import TorchFileError, read_torch_file
 
 STANDARD_POINTS = (
     (-0.31148657, 0.29036078, 0.13377953),
@@ -205,11 +205,9 @@ def load_weights(network: ReconNet, path: Path) -> None:
             f"{path}: no such file; place epoch_20.pth of Deep3DFaceRecon_pytorch there"
         )
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise DengWeightsError(
-            f"{path}: torch cannot load it as plain weights; save its {CHECKPOINT_KEY!r} alone"
-        ) from error
+        contents = read_torch_file(path, repr(CHECKPOINT_KEY))
+    except TorchFileError as error:
+        raise DengWeightsError(str(error)) from None
     if not isinstance(contents, Mapping) or not isinstance(contents.get(CHECKPOINT_KEY), Mapping):
         keys = sorted(map(str, contents)) if isinstance(contents, Mapping) else type(contents)
         raise DengWeightsError(f"{path}: no {CHECKPOINT_KEY!r} in it, but {keys}")

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from dimitra.clips import ClipError, Reason
+from dimitra.morphable.camera import DISTANCE
 from dimitra.morphable.coefficients import COEFFICIENTS, EXPRESSION_SIZE, MOTION_SIZE, slices
 from dimitra.morphable.mat_file import bad, read_arrays
 
@@ -26,8 +27,25 @@ SADTALKER_PX = 256
 DESCRIPTOR = 73
 TRANSFORM = 5
 LARGEST_ANGLE = np.pi
+LARGEST_DEVIATIONS = 50.0
+"""Of identity, expression and texture, in standard deviations: seven times what StyleTalk's samples
+reach (identity 2.6, expression 2.4, texture 6.7)."""
+LARGEST_LIGHT = 10.0
+"""A spherical-harmonic weight beside the fixed 0.8; StyleTalk's samples reach 0.32."""
+LARGEST_TRANSLATION = DISTANCE
+"""Decimetres: there the face is in the camera; StyleTalk's samples reach 0.49."""
+LARGEST_SIDE_PX = 16_384
 LARGEST_SCALE = 50.0
 """As in the landmark fit: a face that must be enlarged more is smaller than 5 pixels."""
+
+_LIMITS = {
+    "identity": (LARGEST_DEVIATIONS, "standard deviations"),
+    "expression": (LARGEST_DEVIATIONS, "standard deviations"),
+    "texture": (LARGEST_DEVIATIONS, "standard deviations"),
+    "illumination": (LARGEST_LIGHT, "spherical-harmonic units"),
+    "translation": (LARGEST_TRANSLATION, "decimetres"),
+}
+_CONSTANT = ("identity", "texture", "illumination")
 
 Table = Float[NDArray[np.float64], "frames values"]
 
@@ -87,7 +105,32 @@ def read(path: Path) -> Precomputed:
             f"aligns frame {frame} by the scale {scale[frame]:.4g}; need more than 0 and at most "
             f"{LARGEST_SCALE:g}",
         )
+    _check_values("expression", found.expression, path)
+    _check_values("translation", found.pose[:, 3:], path)
+    width, height = found.size or (SADTALKER_PX, SADTALKER_PX)
+    for name, place, side in (("tx", found.crop[:, 1], width), ("ty", found.crop[:, 2], height)):
+        outside = (place < -side) | (place > 2 * side)
+        if outside.any():
+            frame = int(outside.argmax())
+            raise bad(
+                path,
+                f"has the face of frame {frame} at {name} {place[frame]:.4g}, in a picture of "
+                f"{width}x{height} pixels; need {-side} to {2 * side}",
+            )
     return found
+
+
+def _check_values(part: str, values: Table, path: Path) -> None:
+    """Refuse coefficients of ``[frames, values]`` that no face has."""
+    limit, unit = _LIMITS[part]
+    wrong = np.abs(values) > limit
+    if wrong.any():
+        frame, column = (int(place) for place in np.argwhere(wrong)[0])
+        raise bad(
+            path,
+            f"has the {part} value {column} of frame {frame} at {values[frame, column]:.4g}; need "
+            f"at most {limit:g} {unit} either way",
+        )
 
 
 def _of_257(arrays: dict[str, Table], path: Path) -> Precomputed:
@@ -104,19 +147,27 @@ def _of_257(arrays: dict[str, Table], path: Path) -> Precomputed:
             "'transform_params'",
         )
     sizes = transform[:, :2]
-    if (sizes != sizes[0]).any() or (sizes[0] < 1).any() or (sizes[0] % 1 != 0).any():
+    if (
+        (sizes != sizes[0]).any()
+        or (sizes[0] < 1).any()
+        or (sizes[0] > LARGEST_SIDE_PX).any()
+        or (sizes[0] % 1 != 0).any()
+    ):
         raise bad(
             path,
-            "needs one picture size in the first two columns of 'transform_params', and has "
+            f"needs one picture size of 1 to {LARGEST_SIDE_PX} whole pixels in the first two "
+            "columns of 'transform_params', and has "
             f"{sizes.min(axis=0).tolist()} to {sizes.max(axis=0).tolist()}",
         )
     parts = {name: coefficients[:, columns] for name, columns in slices().items()}
+    for name in _CONSTANT:  # frame by frame, as a median hides them
+        _check_values(name, parts[name], path)
     return Precomputed(
         parts["expression"],
         np.concatenate([parts["angles"], parts["translation"]], axis=1),
         transform[:, 2:],
         (int(sizes[0, 0]), int(sizes[0, 1])),
-        {name: np.median(parts[name], axis=0) for name in ("identity", "texture", "illumination")},
+        {name: np.median(parts[name], axis=0) for name in _CONSTANT},
     )
 
 
@@ -130,9 +181,11 @@ def _of_73(arrays: dict[str, Table], path: Path) -> Precomputed:
     values = _columns("coeff_3dmm", arrays, DESCRIPTOR, path)
     constant = {}
     if "full_3dmm" in arrays:
-        first = _columns("full_3dmm", arrays, COEFFICIENTS, path)[0]
+        first = _columns("full_3dmm", arrays, COEFFICIENTS, path)[:1]
         columns = slices()
-        constant = {name: first[columns[name]] for name in ("identity", "texture", "illumination")}
+        for name in _CONSTANT:
+            _check_values(name, first[:, columns[name]], path)
+            constant[name] = first[0, columns[name]]
     return Precomputed(
         values[:, :EXPRESSION_SIZE],
         values[:, EXPRESSION_SIZE:MOTION_SIZE],
@@ -165,11 +218,18 @@ def check_count(found: int, video: int, offset: int, path: Path, clip_id: str) -
     if found + offset == video:
         return
     difference = video - found
+    if difference >= 0:
+        hint = (
+            "or, where the video begins that many frames before its coefficients, set the offset "
+            f"to {difference}"
+        )
+    else:
+        hint = "or give the whole video that they were computed from; no offset makes up for that"
     raise ClipError(
         Reason.BAD_COEFFICIENTS,
         f"{clip_id}: {path} has {found} frames and the video {video}, a difference of "
-        f"{difference}; fit.coefficients_offset is {offset}. Compute it again from this video; or, "
-        "where the video begins before its coefficients, set the offset to the difference",
+        f"{difference}; fit.coefficients_offset is {offset}. Compute it again from this video; "
+        f"{hint}",
     )
 
 

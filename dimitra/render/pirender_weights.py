@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from dimitra.render.pirender_network import (
     PIRenderNet,
     PIRenderSettings,
 )
+from dimitra.torch_file import TorchFileError, read_torch_file
 
 CHECKPOINT_KEY = "net_G_ema"
 """The weights' moving average; ``net_G`` beside it is the last step of the training."""
@@ -67,12 +67,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; place PIRender's checkpoint there")
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise PIRenderError(
-            f"{path}: torch cannot load it as plain weights; save its {CHECKPOINT_KEY!r} alone, as "
-            f"{{{CHECKPOINT_KEY!r}: ...}}"
-        ) from error
+        contents = read_torch_file(path, repr(CHECKPOINT_KEY))
+    except TorchFileError as error:
+        raise PIRenderError(str(error)) from None
     if not isinstance(contents, Mapping) or not isinstance(contents.get(CHECKPOINT_KEY), Mapping):
         keys = sorted(map(str, contents)) if isinstance(contents, Mapping) else type(contents)
         raise PIRenderError(f"{path}: no {CHECKPOINT_KEY!r} in it, but {keys}")

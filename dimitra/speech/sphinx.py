@@ -30,6 +30,9 @@ FRAME_S = 0.01
 LONGEST_PIECE_S = 20.0
 _SHORTEST_PIECE_S = 5.0
 _INT16 = 32767.0
+_SILENCE_STEPS = 2
+"""Sound that varies by no more 16-bit steps is digital silence. In it pocketsphinx finds any words,
+every phone of the shortest length, as it does in none louder."""
 _NOISE_PHONE = "+NSN+"
 _MARGIN_S = 0.05
 _WINDOW = 160
@@ -144,15 +147,21 @@ class PocketsphinxAligner:
         """Align one clip; a long one in pieces.
 
         Raises:
-            ClipError: ``UNALIGNED`` where the words do not fit the sound, ``BAD_TRANSCRIPT`` where
-                they are of another script than the dictionary.
+            ClipError: ``UNALIGNED`` where the words do not fit the sound or there is none,
+                ``BAD_TRANSCRIPT`` where they are of another script than the dictionary,
+                ``BAD_SOUND`` where a sample is not finite.
         """
         check_script(utterance.transcript.text, self._lexicon.scripts, "the dictionary")
         spoken = utterance.spoken
         if not spoken:
             raise ClipError(Reason.UNALIGNED, "the transcript holds no spoken word")
-        self._begin()
         samples = utterance.samples
+        if not np.isfinite(samples).all():
+            first = int(np.argmin(np.isfinite(samples)))
+            raise ClipError(
+                Reason.BAD_SOUND, f"sample {first} is {samples[first]}; need finite samples"
+            )
+        self._begin()
         cut = [Piece(0.0, utterance.duration_s, (0, len(spoken)))]
         if utterance.duration_s > LONGEST_PIECE_S:
             cut = pieces(self._rough(utterance), samples)
@@ -190,7 +199,15 @@ class PocketsphinxAligner:
         return names
 
     def _decode(self, samples: NDArray[np.float32]) -> None:
-        sound = np.round(np.clip(samples, -1.0, 1.0) * _INT16).astype("<i2").tobytes()
+        steps = np.round(np.clip(samples, -1.0, 1.0) * _INT16)
+        if len(steps) and np.ptp(steps) <= _SILENCE_STEPS:
+            raise ClipError(
+                Reason.UNALIGNED,
+                f"{len(samples) / SAMPLE_RATE_HZ:.2f} s in which words were looked for are digital "
+                f"silence: samples differ by at most {_SILENCE_STEPS} steps of 16 bits; check the "
+                "sound",
+            )
+        sound = steps.astype("<i2").tobytes()
         try:
             # The front end follows the level of the sound, from one search to the next too.
             self._decoder.reinit_feat()

@@ -6,15 +6,14 @@ Nothing is filled in: a network whose weights are not all in the file is refused
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dimitra.speech.errors import WeightsError
+from dimitra.torch_file import TorchFileError, read_torch_file
 
 SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"
@@ -62,16 +61,9 @@ def read_checkpoint(path: Path) -> Any:
         WeightsError: the file is damaged, or holds other Python objects.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - a damaged file fails in any way
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if found:
-            raise WeightsError(
-                f"{path} holds Python objects ({found[1]}), which are never loaded; save its "
-                "tensors alone"
-            ) from None
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise WeightsError(f"{path} is damaged, or no file of torch.save: {first}") from None
+        return read_torch_file(path, "tensors")
+    except TorchFileError as error:
+        raise WeightsError(str(error)) from None
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
 from dimitra.speech.phonemes import Interval
 
-_STRING = r'"((?:[^"]|"")*)"'
-_TIER = re.compile(rf"name = {_STRING}")
-_TIME = r"(-?[\d.]+(?:[eE][-+]?\d+)?)"
-_INTERVAL = re.compile(rf"xmin = {_TIME}\s+xmax = {_TIME}\s+text = {_STRING}")
-_END = re.compile(rf"xmax = {_TIME}")
+_STRING = re.compile(r'"((?:[^"]|"")*)"')
+_ITEMS = "item []:"
+_ITEM = re.compile(r"item \[\d+\]:")
+_INTERVAL = re.compile(r"intervals \[(\d+)\]:?")
+_SIZE = re.compile(r"size\s*=\s*(\S+)")
+_CLASS = re.compile(r'class\s*=\s*"(\d+)"')
+_NAME = re.compile(r'name\s*=\s*"(\d+)"')
+_END = re.compile(r"xmax\s*=\s*(\S+)")
+_CONTENT = re.compile(r'\s*xmin\s*=\s*(\S+)\s+xmax\s*=\s*(\S+)\s+text\s*=\s*"(\d+)"\s*')
+_SHOWN = 80
+"""Characters of an unreadable interval in a message."""
 _STEP_S = 1e-4
 """Times that differ by less are one: MFA rounds to a tenth of a millisecond and more."""
 
@@ -94,36 +101,87 @@ def read_textgrid(
         tolerance_s: largest difference of the two lengths.
 
     Raises:
-        ValueError: not a TextGrid in the long text format; intervals that overlap, run backwards or
-            leave the file; another duration than the sound's. The message names file, tier and
-            times.
+        ValueError: not a TextGrid in the long text format; tiers or intervals that are not as many
+            as the file says, cannot be read, overlap, run backwards or leave the file; two tiers of
+            one name; another duration than the sound's. The message names file, tier and interval.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not UTF-8: {error}") from None
-    end = _END.search(text)
-    if 'Object class = "TextGrid"' not in text or "item []:" not in text or end is None:
+    if 'Object class = "TextGrid"' not in text or _ITEMS not in text:
         raise ValueError(f"{name} is not a TextGrid in Praat's long text format")
-    last_s = float(end[1])
+    strings: list[str] = []
+
+    def numbered(match: re.Match[str]) -> str:
+        strings.append(match[1].replace('""', '"'))
+        return f'"{len(strings) - 1}"'
+
+    # With a number in place of each string no label can be taken for a part of the format.
+    head, _, body = _STRING.sub(numbered, text).partition(_ITEMS)
+    end = _END.search(head)
+    last_s = _seconds("none" if end is None else end[1], f"{name}: xmax")
     if duration_s is not None and abs(last_s - duration_s) > tolerance_s:
         raise ValueError(
             f"{name} lasts {last_s:.3f} s, its sound {duration_s:.3f} s: more than {tolerance_s} s "
             "apart, so it belongs to another sound"
         )
+    items = _ITEM.split(body)[1:]
+    _check_size(head, len(items), "tiers", name)
     tiers: dict[str, list[Interval]] = {}
-    for item in re.split(r"item \[\d+\]:", text)[1:]:
-        found = _TIER.search(item)
-        if 'class = "IntervalTier"' not in item or found is None:
+    for number, item in enumerate(items, start=1):
+        kind, found = _CLASS.search(item), _NAME.search(item)
+        if kind is None or found is None:
+            raise ValueError(f"{name}, tier {number} of {len(items)} has no class or no name")
+        if strings[int(kind[1])] != "IntervalTier":
             continue
-        tier = found[1].replace('""', '"')
-        intervals = [
-            Interval(float(match[1]), float(match[2]), match[3].replace('""', '"'))
-            for match in _INTERVAL.finditer(item)
-        ]
+        tier = strings[int(found[1])]
+        if tier in tiers:
+            raise ValueError(f"{name} has two tiers {tier!r}; rename or remove one")
+        intervals = _intervals(item, strings, f"{name}, tier {tier!r}")
         _check_order(intervals, name, tier, last_s)
         tiers[tier] = [interval for interval in intervals if interval.label]
     return tiers
+
+
+def _intervals(item: str, strings: Sequence[str], what: str) -> list[Interval]:
+    """The intervals of a tier's text, each string of which is its place among ``strings``."""
+    head, *pieces = _INTERVAL.split(item)
+    numbers, contents = pieces[::2], pieces[1::2]
+    _check_size(head, len(contents), "intervals", what)
+    intervals = []
+    for place, (number, content) in enumerate(zip(numbers, contents, strict=True), start=1):
+        if int(number) != place:
+            raise ValueError(f"{what}: interval {number} stands where {place} belongs")
+        one = f"{what}, interval {place} of {len(contents)}"
+        match = _CONTENT.fullmatch(content)
+        if match is None:
+            said = re.sub(r'"(\d+)"', lambda m: f'"{strings[int(m[1])]}"', content)
+            raise ValueError(
+                f"{one} is {' '.join(said.split())[:_SHOWN]!r}; need xmin, xmax and a text in "
+                "quotes: the file is damaged"
+            )
+        start_s, end_s = (_seconds(time, one) for time in match.groups()[:2])
+        intervals.append(Interval(start_s, end_s, strings[int(match[3])]))
+    return intervals
+
+
+def _seconds(text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{what} has the time {text!r}; need seconds as a number")
+    return value
+
+
+def _check_size(head: str, found: int, items: str, what: str) -> None:
+    """Hold what was found against the ``size = N`` before it."""
+    size = _SIZE.search(head)
+    if size is None or size[1] != str(found):
+        said = "no size" if size is None else f"size = {size[1]}"
+        raise ValueError(f"{what} has {found} {items} and says {said}: the file is damaged")
 
 
 def _check_order(intervals: Sequence[Interval], name: str, tier: str, last_s: float) -> None:

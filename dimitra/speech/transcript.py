@@ -88,6 +88,10 @@ class Transcript:
         )
 
 
+class RecogniserError(ValueError):
+    """A recogniser's model cannot be loaded; the message names its folder."""
+
+
 class Recogniser(Protocol):
     """Turns sound into text."""
 
@@ -139,6 +143,7 @@ class WhisperRecogniser:
 
     Raises:
         FileNotFoundError: a file of the model is missing.
+        RecogniserError: a file of the model is damaged.
         ValueError: the model does not know the language.
     """
 
@@ -156,9 +161,17 @@ class WhisperRecogniser:
             )
         from faster_whisper import WhisperModel
 
-        self._model = WhisperModel(
-            str(folder), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True
-        )
+        try:
+            self._model = WhisperModel(
+                str(folder), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True
+            )
+        except MemoryError:
+            raise
+        except Exception as error:  # its reader, and tokenizers', raise bare exceptions
+            raise RecogniserError(
+                f"the Whisper model {folder} cannot be loaded: model.bin or another of its files "
+                f"is damaged ({type(error).__name__}: {error}); get it again"
+            ) from error
         known = self._model.supported_languages
         if language != AUTO and language not in known:
             raise ValueError(

@@ -1,6 +1,6 @@
 """wav2vec 2.0 base (Baevski et al. 2020) through torchaudio: 768 values, 50 Hz.
 
-torchaudio is an optional extra (``pip install dimitra[gpu]``); it is imported here alone, so that
+torchaudio is an optional extra (`gpu`); it is imported here alone, so that
 one that is missing or broken stops nothing else.
 """
 
@@ -27,7 +27,8 @@ def _torchaudio() -> Any:
         raise EncoderError(
             f"speech.encoder wav2vec2_base needs torchaudio, which does not load here "
             f"({type(error).__name__}: {error}). Install the build that fits torch "
-            f"{torch.__version__}: pip install 'dimitra[gpu]'; or choose another speech.encoder"
+            f"{torch.__version__}: pip install -c constraints.txt -e '.[gpu]' in the "
+            "checkout; or choose another speech.encoder"
         ) from error
     return torchaudio
 

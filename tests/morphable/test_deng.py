@@ -161,11 +161,16 @@ def test_a_checkpoint_cannot_execute_code(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "epoch_20.pth"
     torch.save({"net_recon": _Payload()}, path)
-    with pytest.raises(deng.DengWeightsError, match="plain weights"):
+    with pytest.raises(deng.DengWeightsError, match="save its 'net_recon' alone"):
         deng.load_weights(deng.ReconNet(_SMALL), path)
     assert not (tmp_path / "executed").exists()
-    path.write_bytes(b"cut off")
-    with pytest.raises(deng.DengWeightsError, match="plain weights"):
+
+
+@pytest.mark.parametrize("junk", [b"cut off", b"junkjunk", b"https://drive.google.com/uc?id=1"])
+def test_what_is_no_checkpoint_is_called_damaged(tmp_path: Path, junk: bytes) -> None:
+    path = tmp_path / "epoch_20.pth"
+    path.write_bytes(junk)
+    with pytest.raises(deng.DengWeightsError, match=r"epoch_20\.pth is damaged, or no file of"):
         deng.load_weights(deng.ReconNet(_SMALL), path)
 
 

@@ -110,6 +110,21 @@ def test_other_contents_are_refused_with_what_was_found(path: Path) -> None:
     _refused(path, changed("coeff", 4, 100, np.nan), "frame 4, column 100")
     _refused(path, changed("coeff", 7, 225, 12.0), "turns the head by 12 in frame 7; .* radians")
     _refused(path, changed("transform_params", 3, 2, 0.0), "aligns frame 3 by the scale 0")
+    _refused(path, changed("coeff", 5, 83, 1e6), "expression value 3 of frame 5 at 1e.06; .* 50 st")
+    _refused(path, changed("coeff", 5, 0, 1e30), "identity value 0 of frame 5 at 1e.30; .* 50 stan")
+    _refused(path, changed("coeff", 5, 144, -51), "texture value 0 of frame 5 at -51; .* 50 stand")
+    _refused(path, changed("coeff", 5, 228, 11), "illumination value 1 of frame 5 at 11; .* 10 sph")
+    _refused(path, changed("coeff", 5, 256, 11), "translation value 2 of frame 5 at 11; .* 10 deci")
+    place = "face of frame 3 at t{} {}, in a picture of 256x256 pixels; need -256 to 512"
+    _refused(path, changed("transform_params", 3, 3, 1e9), place.format("x", r"1e.09"))
+    _refused(path, changed("transform_params", 3, 4, -257), place.format("y", "-257"))
+    huge = good["transform_params"].copy()
+    huge[:, :2] = 1e9
+    _refused(path, {**good, "transform_params": huge}, "size of 1 to 16384 whole pixels")
+    first = changed("coeff", 0, 7, 1e30)["coeff"]
+    _refused(
+        path, {"coeff_3dmm": np.ones((9, 73)), "full_3dmm": first}, "identity value 7 of frame 0"
+    )
     _refused(path, changed("transform_params", 3, 0, 224.0), r"\[224.0, 256.0\] to \[256.0")
 
 
@@ -121,6 +136,9 @@ def test_counts_must_agree_with_the_offset() -> None:
             check_count(found, 540, offset, Path("a.mat"), "c")
         assert e.value.reason is Reason.BAD_COEFFICIENTS
         assert f"a difference of {540 - found}; fit.coefficients_offset is {offset}" in str(e.value)
+        hinted = f"set the offset to {540 - found}" in str(e.value)
+        assert hinted == (found <= 540)
+        assert ("no offset makes up for that" in str(e.value)) == (found > 540)
 
 
 def test_the_picture_must_be_a_copy_of_the_videos(path: Path) -> None:

@@ -218,8 +218,9 @@ def test_a_package_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     with pytest.raises(
         EncoderError, match="wav2vec2_base needs torchaudio, which is not installed"
-    ):
+    ) as caught:
         packages_of("wav2vec2_base")
+    assert "pip install -c constraints.txt -e '.[gpu]'" in str(caught.value)
 
 
 @pytest.mark.parametrize(

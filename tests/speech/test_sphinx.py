@@ -59,6 +59,40 @@ def test_words_that_do_not_fit_are_unaligned(aligner: PhonemeAligner) -> None:
     assert "of 140 words in 3.08 s" in result.message
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        np.zeros(48_000),
+        np.full(48_000, 10.0),  # an offset is no sound
+        np.where(np.arange(48_000) % 7 == 0, 2.0, 0.0),
+        boats().samples * 0.3,
+    ],
+)
+def test_digital_silence_is_unaligned(aligner: PhonemeAligner, steps: np.ndarray) -> None:
+    samples = (steps / 32767).astype(np.float32)
+    transcript = dataset_transcript(boats().text, "en")
+    (result,) = aligner.align_all([Utterance("a", samples, transcript)])
+    assert isinstance(result, ClipError)
+    assert result.reason is Reason.UNALIGNED
+    assert "digital silence" in result.message
+
+
+def test_quiet_speech_is_aligned(aligner: PhonemeAligner) -> None:
+    quiet = Utterance("a", boats().samples * 1e-3, dataset_transcript(boats().text, "en"))
+    result = aligned(aligner.align_all([quiet])[0])
+    truth = frame_phonemes(boats().phones, 77)
+    assert np.mean(frame_phonemes(result.phones, 77) == truth) > 0.6
+
+
+def test_samples_that_are_not_finite_are_refused(aligner: PhonemeAligner) -> None:
+    samples = boats().samples.copy()
+    samples[100] = np.nan
+    (result,) = aligner.align_all([Utterance("a", samples, dataset_transcript(boats().text, "en"))])
+    assert isinstance(result, ClipError)
+    assert result.reason is Reason.BAD_SOUND
+    assert result.message == "sample 100 is nan; need finite samples"
+
+
 def test_a_word_that_cannot_be_pronounced_is_noise(aligner: PhonemeAligner) -> None:
     result = aligned(
         aligner.align_all([utterance("We found three small лод near the old stone")])[0]

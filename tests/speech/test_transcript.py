@@ -6,7 +6,13 @@ import pytest
 
 from dimitra.assets import asset_path
 from dimitra.clips import ClipError, Reason
-from dimitra.speech.transcript import Transcript, WhisperRecogniser, Word, dataset_transcript
+from dimitra.speech.transcript import (
+    RecogniserError,
+    Transcript,
+    WhisperRecogniser,
+    Word,
+    dataset_transcript,
+)
 from tests.speech.signals import RATE_HZ, boats
 
 
@@ -41,6 +47,18 @@ def test_an_incomplete_model_never_goes_to_the_network(tmp_path: Path) -> None:
     for name in ("config.json", "model.bin", "tokenizer.json"):
         (tmp_path / name).touch()
     with pytest.raises(FileNotFoundError, match=r"vocabulary\.json or vocabulary\.txt"):
+        WhisperRecogniser(tmp_path, "en", 1)
+
+
+@pytest.mark.parametrize("name", ["model.bin", "tokenizer.json"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_damaged_model_is_named(tmp_path: Path, name: str, share: float) -> None:
+    for file in asset_path("whisper_tiny_en").iterdir():
+        if file.name != name:
+            (tmp_path / file.name).symlink_to(file)
+    data = (asset_path("whisper_tiny_en") / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(RecogniserError, match=f"Whisper model {tmp_path} cannot be loaded"):
         WhisperRecogniser(tmp_path, "en", 1)
 
 

@@ -228,7 +228,7 @@ def test_a_broken_torchaudio_does_not_reach_transformers(tmp_path: Path) -> None
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "OSError: Could not load this library" in result.stdout
-    assert "dimitra[gpu]" in result.stdout
+    assert "-e '.[gpu]'" in result.stdout
 
 
 def test_fields_and_strides_of_the_published_stacks() -> None:

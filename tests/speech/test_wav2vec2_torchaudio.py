@@ -25,7 +25,9 @@ def torchaudio() -> Any:
 
 def test_without_torchaudio_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchaudio", None)
-    with pytest.raises(EncoderError, match="needs torchaudio.*dimitra.gpu.") as caught:
+    with pytest.raises(
+        EncoderError, match=r"needs torchaudio.*pip install -c constraints\.txt -e '\.\[gpu\]'"
+    ) as caught:
         TorchaudioNetwork.load(Path("weights.pth"))
     assert "ModuleNotFoundError" in str(caught.value)
 
