@@ -16,7 +16,7 @@ import os
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -228,8 +228,14 @@ def read_sidecar(shard: Path) -> Sidecar:
     return sidecar_of(json.loads(sidecar_path(shard).read_text()))
 
 
-def iterate_shard(path: Path) -> Iterator[tuple[str, Members]]:
+def iterate_shard(
+    path: Path, wanted: Collection[str] | None = None
+) -> Iterator[tuple[str, Members]]:
     """Yield (clip id, parts) in clip order, one clip in memory at a time.
+
+    Args:
+        path: the ``.tar``.
+        wanted: only these clips; what others hold is passed over block by block, never held.
 
     Raises:
         ValueError: a member is not a plain file of the form ``<clip_id>.<part>``.
@@ -241,6 +247,8 @@ def iterate_shard(path: Path) -> Iterator[tuple[str, Members]]:
             clip_id, _, part = info.name.partition(".")
             if not info.isreg() or not part or "/" in info.name:
                 raise ValueError(f"{path}: member {info.name!r} is not <clip_id>.<part>")
+            if wanted is not None and clip_id not in wanted:
+                continue
             if clip_id != current:
                 if current is not None:
                     yield current, parts

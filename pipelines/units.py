@@ -155,7 +155,8 @@ def join(
         ShardError: a shard lacks a clip of the unit, or holds other bytes than in the unit's key.
     """
     check_inputs(unit, locate)
-    streams = [(path, iterate_shard(locate(path))) for path in unit.reads]
+    wanted = frozenset(clip.clip_id for clip in unit.clips)
+    streams = [(path, iterate_shard(locate(path), wanted)) for path in unit.reads]
     for clip in unit.clips:
         parts: Members = {}
         for path, stream in streams:

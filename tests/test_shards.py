@@ -1,6 +1,7 @@
 """Shards: round trip, determinism, atomicity, and that other readers understand them."""
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,18 @@ def test_json_refuses_nan_and_is_canonical() -> None:
     assert shards.json_bytes({"b": 1, "a": "é"}) == '{\n  "a": "é",\n  "b": 1\n}\n'.encode()
     with pytest.raises(ValueError, match="JSON"):
         shards.json_bytes(float("nan"))
+
+
+def test_clips_that_are_not_wanted_are_passed_over_without_being_held(tmp_path: Path) -> None:
+    """The part is read in blocks of 10 kB: no peak near its 30 MB."""
+    path = tmp_path / "00000.tar"
+    parts = {"a": {"x": b"1"}, "b": {"x": bytes(30_000_000)}, "c": {"x": b"3"}}
+    shards.write_shard(path, parts)
+    tracemalloc.start()
+    try:
+        found = dict(shards.iterate_shard(path, {"a", "c"}))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == {"a": parts["a"], "c": parts["c"]}
+    assert peak < 3_000_000
