@@ -26,6 +26,14 @@ def test_every_profile_is_valid() -> None:
         assert load(path).profile == path.stem
 
 
+def test_docs_have_the_datasets_of_the_paper_profile_as_they_are() -> None:
+    lines = (ROOT / "conf" / "paper.yaml").read_text().splitlines()
+    sets = [line.strip() for line in lines if "layout:" in line]
+    assert len(sets) == 2
+    text = (ROOT / "docs" / "datasets.md").read_text()
+    assert all(line in text for line in sets)
+
+
 def absent_keys(model: type[Section], values: dict[str, Any], above: str = "") -> list[str]:
     """Keys of the schema that a file leaves out; entries of maps are a user's own."""
     absent = []
