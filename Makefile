@@ -49,7 +49,7 @@ system: ## the shared libraries that MediaPipe wants: installed on Debian as roo
 system-test:
 	@$(call libraries,$(MEDIAPIPE_LIBRARIES) $(RENDER_LIBRARIES))
 
-assets: install ## fetch the third-party weights that params.yaml needs into the store that all checkouts share; what is missing is told
+assets: install data ## fetch the third-party weights that params.yaml needs into the store that all checkouts share; what is missing is told
 	@$(BIN)/dimitra assets fetch || true
 	$(BIN)/dimitra doctor
 

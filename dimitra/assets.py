@@ -107,6 +107,8 @@ class Asset:
         folder: the asset is a folder.
         profiles: profiles that need it.
         file: name of the file, where the sources do not tell.
+        files: names that a folder must hold; ``a | b``: one of them.
+        model_type: what ``config.json`` of a folder must call its model; None where it does not.
         path: where a user's own file or folder lies; None for what the store holds.
     """
 
@@ -122,6 +124,8 @@ class Asset:
     folder: bool
     profiles: tuple[str, ...]
     file: str | None = None
+    files: tuple[str, ...] = ()
+    model_type: str | None = None
     path: Path | None = None
 
     @property
@@ -158,6 +162,8 @@ def _catalogue() -> tuple[dict[str, Asset], dict[str, Archive]]:
             folder=entry.get("folder", False),
             profiles=tuple(entry["profiles"]),
             file=entry.get("file"),
+            files=tuple(entry.get("files", ())),
+            model_type=entry.get("model_type"),
         )
         for name, entry in content["assets"].items()
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,20 @@ _FREE_GB = {"paper": 200.0}
 """Room that a run takes: 2 MB a clip, twice where the file system cannot share blocks."""
 _FREE_GB_ELSE = 4.0
 
-_MFA_TIMEOUT_S = 120.0
+_SCHEMA = "pipelines.params"
+"""Module of the schema: it is not the library's, so it is imported by name where it is there."""
+
+_DATASETS = {
+    "voxceleb2": (
+        "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox2.html",
+        "CC BY 4.0 (lists alone)",
+    ),
+    "hdtf": ("https://github.com/MRzzm/HDTF", "CC BY 4.0 (lists alone)"),
+    "celebvhq": ("https://github.com/CelebV-HQ/CelebV-HQ", "research only; see its page"),
+}
+"""First folder of a split to where that dataset comes from, and its licence."""
+_SPLIT_OPTION = {"voxceleb2": "--root", "hdtf": "--lists"}
+"""Datasets whose lists a command of their own makes, and its option for their folder."""
 
 
 class DoctorError(RuntimeError):
@@ -163,6 +176,61 @@ def needed_packages(examined: Examined) -> list[str]:
     return wanted + [name for name, used in chosen.items() if used]
 
 
+def _parameters(examined: Examined) -> Finding:
+    """Whether the values fit the schema, as far as the schema is installed beside the library."""
+    what = "parameters"
+    try:
+        schema = importlib.import_module(_SCHEMA)
+    except ModuleNotFoundError:
+        return Finding(what, "not checked: the schema is not installed here", True, "")
+    try:
+        schema.parse(dict(examined.values), str(examined.file))
+    except schema.ParamsError as error:
+        faults = str(error).splitlines()
+        remedy = "\n".join([faults[0], *(fault.strip() for fault in faults[1:])])
+        return Finding(what, f"{max(len(faults) - 1, 1)} not valid", False, remedy)
+    return Finding(what, "fit the schema", True, "")
+
+
+def _datasets(examined: Examined) -> Iterator[Finding]:
+    """For each set: its folder, its lists, and the list of its clips where it names one."""
+    root = Path(str(examined.get("datasets.root") or "datasets"))
+    sets = examined.get("datasets.sets")
+    for name, entry in sets.items() if isinstance(sets, dict) else ():
+        if isinstance(entry, dict):
+            yield _dataset(str(name), entry, root, str(examined.get("datasets.licence") or ""))
+
+
+def _dataset(name: str, entry: Mapping[str, Any], root: Path, licence: str) -> Finding:
+    what = f"dataset {name}"
+    folder = root / str(entry.get("path", name))
+    split = Path("splits") / str(entry.get("split", name))
+    lists = [split / "train.txt", split / "test.txt"]
+    if entry.get("clips"):
+        lists.append(Path(str(entry["clips"])))
+    there = folder.is_dir() and any(folder.iterdir())
+    lost = [path for path in lists if not path.is_file()]
+    kind = split.parts[1]
+    home, licence = _DATASETS.get(kind, ("", licence))
+    if there and not lost:
+        return Finding(what, str(folder), True, "", licence, home)
+    steps = []
+    if not there:
+        own = "make data, or put its videos there" if not home else f"get it from {home}"
+        steps.append(f"{folder} is missing or empty: {own}")
+    if lost:
+        option = _SPLIT_OPTION.get(kind)
+        command = (
+            f"{kind} {option} {folder}"
+            if option is not None
+            else f"make {name} --version {split.name} --test-share SHARE"
+        )
+        steps.append(f"for {', '.join(map(str, lost))}; then: dimitra split {command}")
+    missing = ([] if there else ["videos"]) + (["lists"] if lost else [])
+    found = f"missing: {', '.join(missing)}"
+    return Finding(what, found, False, "\n".join(steps), licence, home)
+
+
 def _python() -> Finding:
     version = platform.python_version_tuple()
     ok = (int(version[0]), int(version[1])) in {(3, 11), (3, 12)}
@@ -224,32 +292,27 @@ def _cuda(examined: Examined) -> Iterator[Finding]:
 def _mfa(examined: Examined) -> Iterator[Finding]:
     if not examined.uses("speech.aligner", "mfa"):
         return
+    from dimitra.speech.mfa_program import CONDA, MfaError, mfa_version
+
     options = examined.get("speech.mfa") or {}
     command = str(options.get("command", "mfa"))
     program = shutil.which(command)
     if program is None:
         remedy = (
-            "conda create -n mfa -c conda-forge montreal-forced-aligner, and put its bin/mfa on "
-            "PATH or into speech.mfa.command; or speech.aligner: gmm"
+            f"{CONDA}, and put its bin/mfa on PATH or into speech.mfa.command; or "
+            "speech.aligner: gmm"
         )
         yield Finding(f"program {command}", "missing", False, remedy)
         return
     try:
-        result = subprocess.run(  # noqa: S603 - an argument list, no shell
-            [program, "version"],
-            capture_output=True,
-            text=True,
-            timeout=_MFA_TIMEOUT_S,
-            check=False,
-        )
-        ok, said = result.returncode == 0, (result.stdout.strip() or result.stderr.strip())
-    except (OSError, subprocess.TimeoutExpired) as error:
-        ok, said = False, str(error)
-    last = said.splitlines()[-1] if said else "no answer"
-    remedy = "" if ok else f"`{program} version` must work: mend that installation"
-    yield Finding(f"program {command}", last[:60], ok, remedy)
-    if ok:
-        yield from _mfa_models(command, options)
+        _, version = mfa_version(command)
+    except (MfaError, OSError) as error:
+        last = str(error).strip().splitlines()[-1]
+        remedy = f"`{program} version` must name a version 3: {CONDA}; {last}"
+        yield Finding(f"program {command}", "no MFA 3", False, remedy)
+        return
+    yield Finding(f"program {command}", version, True, "")
+    yield from _mfa_models(command, options)
 
 
 def _mfa_models(command: str, options: Mapping[str, Any]) -> Iterator[Finding]:
@@ -292,7 +355,7 @@ def _coefficients(examined: Examined) -> Iterator[Finding]:
 
 
 def examine(profile: str | None = None) -> list[Finding]:
-    """Look at the machine and at all weights; all their bytes are read and hashed.
+    """Look at parameters, machine, datasets and weights; all bytes of weights are hashed.
 
     Args:
         profile: which; None for what ``params.yaml`` here says.
@@ -302,12 +365,14 @@ def examine(profile: str | None = None) -> list[Finding]:
     """
     examined = parameters(profile)
     return [
+        _parameters(examined),
         _python(),
         _disk(examined),
         _libraries(examined),
         *_packages(examined),
         *_cuda(examined),
         *_mfa(examined),
+        *_datasets(examined),
         *_coefficients(examined),
         *(_asset(reference) for reference in needed_assets(examined)),
     ]

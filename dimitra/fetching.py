@@ -13,8 +13,8 @@ Sources of an asset, tried in order:
 from __future__ import annotations
 
 import errno
+import json
 import logging
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -44,8 +44,6 @@ logger = logging.getLogger(__name__)
 
 _UNKNOWN_BYTES = 20_000_000_000
 """Most that is taken of a source whose size is not recorded."""
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def fetch(reference: str, progress: Progress | None = None) -> Path:
@@ -112,9 +110,8 @@ def add(reference: str, path: Path, *, other: bool = False) -> Path:
                 hub.copy_file(file, target / file.relative_to(path))
         else:
             hub.copy_file(path, target)
-        given = model.revision if model is not None else ""
-        revision = given if _COMMIT.fullmatch(given) else None
-        return _keep(asset, target, path.name, revision, other=other)
+        # No revision: nothing here tells which commit a person's copy is of.
+        return _keep(asset, target, path.name, None, other=other)
 
 
 def pin(reference: str, *, other: bool = False) -> Pin:
@@ -192,17 +189,51 @@ def _check_kind(asset: Asset, path: Path) -> None:
             raise AssetError(f"{file} is a pointer of Git LFS; get the file itself: git lfs pull")
         if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
             raise AssetError(f"{file} is a web page, not the file that it leads to")
-    lost = [name for name in _members(asset) if path.is_dir() and not (path / name).is_file()]
-    if lost:
-        raise AssetError(f"{path} lacks {', '.join(lost)} of asset {asset.name!r}")
+    if path.is_dir():
+        _check_folder(asset, path, str(path))
     suffix = Path(asset.file_name).suffix
     wanted = _KINDS.get(suffix)
     if path.is_file() and wanted is not None and not wanted[1](_head(path)):
         raise AssetError(f"{path} is not {wanted[0]}, as {asset.file_name} is")
 
 
+def _check_folder(asset: Asset, path: Path, called: str) -> None:
+    """Refuse a folder that lacks a file of the asset, or holds a model of another kind.
+
+    Args:
+        asset: which it is to be.
+        path: the folder.
+        called: what a message calls it.
+
+    Raises:
+        AssetError: naming the files or the kinds.
+    """
+    lost = [
+        choice
+        for choice in _members(asset)
+        if not any((path / name.strip()).is_file() for name in choice.split("|"))
+    ]
+    if lost:
+        told = ", ".join(choice.replace("|", "or") for choice in lost)
+        raise AssetError(f"{called} lacks {told} of asset {asset.name!r}")
+    if asset.model_type is None:
+        return
+    try:
+        config = json.loads((path / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise AssetError(f"{called}: config.json cannot be read: {error}") from None
+    found = config.get("model_type") if isinstance(config, dict) else None
+    if found != asset.model_type:
+        raise AssetError(
+            f"{called}: config.json says model_type {found!r}; asset {asset.name!r} is a "
+            f"{asset.model_type!r}"
+        )
+
+
 def _members(asset: Asset) -> list[str]:
-    """Files that a folder asset must hold, as far as its sources name them."""
+    """Files that a folder asset must hold, as far as it or its sources name them."""
+    if asset.files:
+        return list(asset.files)
     lists = [source.partition("!")[2] for source in asset.sources if source.startswith("https://")]
     return [name for one in lists for name in one.split(",") if name and not name.endswith("/")]
 
@@ -298,7 +329,7 @@ def _from_source(
         before = read_pins().get(asset.name)
         if before is not None and before.revision is not None:
             model = replace(model, revision=before.revision)
-        return hub.download(model, folder, target, progress)
+        return hub.download(model, folder, target, progress, asset.name)
     elif source.startswith("https://") and member:
         whole = folder / "archive"
         asset_sources.download_url(address, whole, _UNKNOWN_BYTES, progress)
@@ -317,8 +348,10 @@ def _keep(
     """Move finished content to its place, and pin it where its sha256 was not recorded.
 
     Raises:
-        AssetError: it has other bytes than recorded or pinned.
+        AssetError: it lacks a file, or has other bytes than recorded or pinned.
     """
+    if asset.files:
+        _check_folder(asset, content, source)
     actual = digest(content)
     pinned = read_pins().get(asset.name)
     if asset.sha256 is not None and actual != asset.sha256 and not other:

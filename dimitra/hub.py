@@ -104,7 +104,9 @@ def copy_file(source: Path, target: Path) -> None:
         os.fsync(writer.fileno())
 
 
-def download(model: HubModel, folder: Path, target: Path, progress: Progress | None) -> str:
+def download(
+    model: HubModel, folder: Path, target: Path, progress: Progress | None, reference: str
+) -> str:
     """Bring a model's files, and return the commit they are of.
 
     Args:
@@ -112,6 +114,7 @@ def download(model: HubModel, folder: Path, target: Path, progress: Progress | N
         folder: for unfinished downloads, on the disk of ``target``.
         target: folder to make, or file where the model has a ``member``.
         progress: called while bytes arrive.
+        reference: what the asset is called here.
 
     Raises:
         AssetError: the hub cannot be reached, refuses, or knows no such model or revision; or
@@ -138,7 +141,7 @@ def download(model: HubModel, folder: Path, target: Path, progress: Progress | N
             f"{name} is not in the cache of huggingface_hub (HF_HOME), and "
             f"{'HF_HUB_OFFLINE forbids to ask the hub' if is_offline_mode() else str(error)}. "
             f"Where there is a network: hf download {model.repo} --revision {model.revision}; or "
-            "give the reference's folder by hand: dimitra assets add REFERENCE FOLDER"
+            f"give that model's folder by hand: dimitra assets add {reference} FOLDER"
         ) from None
     except GatedRepoError:
         raise AssetError(

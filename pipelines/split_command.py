@@ -126,8 +126,11 @@ def hdtf_command(
 ) -> None:
     """See ``_HDTF``."""
     with _told():
+        if not lists.is_dir():
+            raise FileNotFoundError(f"{lists}: no such folder (--lists)")
         videos, urls = hdtf_lists.read_annotations(lists), hdtf_lists.read_urls(lists)
-        _write(splits / "hdtf" / version, hdtf_texts(videos, urls, f"hdtf/{version}"), force)
+        texts = hdtf_texts(videos, urls, f"hdtf/{version}", lists)
+        _write(splits / "hdtf" / version, texts, force)
 
 
 @app.command("make", help=_MAKE)

@@ -12,6 +12,8 @@ from dimitra.assets import AssetError, HubModel
 from dimitra.weights import Pin, write_pin
 from tests.stores import own_store
 
+ROOT = Path(__file__).parent.parent
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -119,3 +121,11 @@ def test_damaged_pins_are_named(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(AssetError, match=r"weights\.yaml is damaged"):
             assets.get_asset(f"hf:a/b@{COMMIT}")
+
+
+def test_docs_and_catalogue_agree_on_pirenders_licence() -> None:
+    asset = assets.get_asset("pirender_256")
+    assert (asset.licence, asset.commercial) == ("none stated; ask its authors", False)
+    weights = (ROOT / "docs" / "render.md").read_text().split("### Weights\n")[1].split("###")[0]
+    assert "state no licence" in weights
+    assert "CC BY" not in weights

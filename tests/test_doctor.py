@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from dimitra import assets, cli, doctor, fetching
 from dimitra.faces.mediapipe import SYSTEM_LIBRARIES, missing_packages
+from dimitra.speech.mfa_program import CONDA
 from pipelines.params import load, weights_keys, weights_of
 from tests.stores import own_store
 
@@ -51,6 +52,45 @@ def write(folder: Path, profile: str, **changes: str) -> None:
         assert old in text
         text = text.replace(old, new)
     (folder / "params.yaml").write_text(text)
+
+
+def test_parameters_that_break_the_schema_are_told(here: Path) -> None:
+    write(here, "sample")
+    assert finding("parameters").ok
+    write(here, "sample", a=("  detector:", "  detectr:"), b=("crf: 18", "crf: 99"))
+    found = finding("parameters")
+    assert (found.found, found.ok) == ("4 not valid", False)  # crf stands in two sections
+    for fault in ("crop.detector: missing", "crop.detectr: unknown key", "render.crf: 99 is not"):
+        assert fault in found.remedy
+    result = CliRunner().invoke(cli.app, ["doctor"])
+    assert result.exit_code == 1
+    assert "all is there" not in result.output
+
+
+def test_datasets_and_their_lists_are_looked_for(here: Path) -> None:
+    write(here, "paper")
+    found = finding("dataset voxceleb2")
+    assert (found.found, found.ok) == ("missing: videos, lists", False)
+    assert found.licence.startswith("CC BY 4.0 (lists alone)")
+    assert found.home in found.remedy
+    for name in ("train.txt", "test.txt", "clips.txt"):
+        assert f"splits/voxceleb2/v1/{name}" in found.remedy
+    assert "dimitra split voxceleb2 --root datasets/VoxCeleb2" in found.remedy
+    (here / "datasets" / "HDTF" / "videos").mkdir(parents=True)
+    split = here / "splits" / "hdtf" / "v1"
+    split.mkdir(parents=True)
+    (split / "test.txt").touch()
+    found = finding("dataset hdtf")
+    assert (found.found, found.ok) == ("missing: lists", False)
+    assert "for splits/hdtf/v1/train.txt; then" in found.remedy
+    assert "dimitra split hdtf --lists datasets/HDTF" in found.remedy
+    (split / "train.txt").touch()
+    assert finding("dataset hdtf").ok
+    write(here, "sample")
+    found = finding("dataset chorus")
+    assert found.licence == "CC0-1.0"
+    assert "make data" in found.remedy
+    assert "dimitra split make chorus --version v1" in found.remedy
 
 
 @pytest.mark.usefixtures("without_egl")
@@ -161,7 +201,13 @@ def test_mfa_and_its_models_are_looked_for(here: Path, monkeypatch: pytest.Monke
         (folder / name).write_text("")
         assert finding(f"MFA {kind}", "paper").ok
     program.write_text("#!/bin/sh\necho cannot import kalpy >&2\nexit 1\n")
-    assert finding("program mfa", "paper").found == "cannot import kalpy"
+    assert "cannot import kalpy" in finding("program mfa", "paper").remedy
+    for answer in ("version", "2.2.17"):  # of a program that is no MFA, and of another MFA
+        program.write_text(f"#!/bin/sh\necho {answer}\n")
+        found = finding("program mfa", "paper")
+        assert (found.found, found.ok) == ("no MFA 3", False)
+        assert CONDA in found.remedy
+    assert CONDA in (ROOT / "docs" / "speech.md").read_text()
 
 
 def test_the_paper_profile_is_told_in_one_screen_with_its_remedies_whole(here: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -271,6 +272,52 @@ def test_files_out_of_an_archive_that_a_server_sends(
         fetching.add("pack", by_another)
     (by_another / "x.onnx").rename(by_another / "b.onnx")
     assert fetching.add("pack", by_another) == path
+
+
+def a_model(name: str, commit: str, **changes: object) -> assets.Asset:
+    return an_asset(name, f"hf:owner/{name}@{commit}", folder=True, **changes)
+
+
+def write_model(folder: Path, model_type: str | None, *names: str) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    for name in names:
+        (folder / name).write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    return folder
+
+
+def test_a_folder_of_another_model_is_refused_and_no_commit_is_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    weights = "model.safetensors | pytorch_model.bin"
+    catalogue(
+        monkeypatch,
+        a_model("clip", commit, files=("config.json", "merges.txt", weights), model_type="clip"),
+        a_model("wave", commit, files=("config.json", weights), model_type="wav2vec2"),
+        a_model("whisper", commit, files=("config.json", "model.bin", "a.json | a.txt")),
+    )
+    folder = write_model(tmp_path / "given", "clip", "model.safetensors", "merges.txt")
+    with pytest.raises(AssetError, match=r"given lacks model\.bin, a\.json or a\.txt of asset"):
+        fetching.add("whisper", folder)
+    with pytest.raises(AssetError, match=r"model_type 'clip'; asset 'wave' is a 'wav2vec2'"):
+        fetching.add("wave", folder)
+    assert fetching.read_pins() == {}
+    fetching.add("clip", folder)
+    pin = fetching.read_pins()["clip"]
+    assert (pin.source, pin.revision) == ("given", None)
+    # Of two forms of the weights one is taken: what is kept must be the one that is needed.
+    both = write_model(tmp_path / "both", None, "model.safetensors", "model.bin", "a.txt")
+    with pytest.raises(AssetError, match=r"both lacks model\.bin"):
+        fetching.add("whisper", both)
+    assert files_left(assets.store() / "whisper") == []
+
+
+def test_every_model_of_the_hub_names_the_files_that_its_reader_needs() -> None:
+    for asset in assets.list_assets():
+        if any(source.startswith("hf:") for source in asset.sources):
+            assert "config.json" in asset.files
+            assert asset.model_type is not None or "model.bin" in asset.files
 
 
 def _add(number: int) -> None:

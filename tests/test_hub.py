@@ -176,6 +176,21 @@ def test_offline_the_cache_of_the_hub_is_used(
     assert hub.asked == []
 
 
+def test_offline_an_asset_is_to_be_added_under_its_own_name(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue(monkeypatch, an_asset("toy", f"hf:owner/toy@{COMMIT}", folder=True))
+    go_offline(monkeypatch)
+    with pytest.raises(AssetError, match="by hand: dimitra assets add toy FOLDER"):
+        fetching.fetch("toy")
+    for name, data in FILES.items():
+        path = tmp_path / "by-hand" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    fetching.add("toy", tmp_path / "by-hand")
+    assert assets.verify("toy") == "ok"
+
+
 def test_an_incomplete_cache_is_no_model(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,7 +222,7 @@ def test_a_model_downloaded_by_hand_has_the_same_digest(hub: Hub, tmp_path: Path
     reference = f"hf:owner/toy@{COMMIT}"
     fetching.add(reference, tmp_path / "by-hand")
     added = fetching.read_pins()[reference]
-    assert (added.sha256, added.revision) == (pin.sha256, COMMIT)
+    assert (added.sha256, added.revision) == (pin.sha256, None)  # no one can tell its commit
 
 
 def test_the_command_heeds_the_hubs_own_environment(hub: Hub, tmp_path: Path) -> None:

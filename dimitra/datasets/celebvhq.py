@@ -43,6 +43,8 @@ def read_info(path: Path) -> dict[str, Mapping[str, Any]]:
         if isinstance(error, LayoutError):
             raise
         raise LayoutError(f"{path} is not JSON: {error}") from None
+    except RecursionError:
+        raise LayoutError(f"{path} is nested too deeply; is it the {NAME} of CelebV-HQ?") from None
     clips = content.get("clips") if isinstance(content, dict) else None
     if not isinstance(clips, dict) or not clips:
         raise LayoutError(f'{path} has no "clips"; is it the {NAME} of CelebV-HQ?')

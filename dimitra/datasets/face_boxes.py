@@ -55,8 +55,10 @@ def refusal(x: float, y: float, w: float, h: float) -> str | None:
     """
     if not all(map(math.isfinite, (x, y, w, h))):
         return "is not of finite numbers"
-    if not (0.0 < w <= 2.0 and 0.0 < h <= 2.0):
-        return "has no size, or more than twice the frame's"
+    if w <= 0.0 or h <= 0.0:
+        return f"has no size (width {w:g}, height {h:g})"
+    if w > 2.0 or h > 2.0:
+        return f"has more than twice the frame's size (width {w:g}, height {h:g}): pixels?"
     middle_x, middle_y = x + w / 2, y + h / 2
     if not (0.0 <= middle_x <= 1.0 and 0.0 <= middle_y <= 1.0):
         return f"lies outside the frame (its middle is at {middle_x:.3f}, {middle_y:.3f})"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from dimitra.datasets.hdtf_lists import AnnotatedVideo, identity_of
+from dimitra.datasets.hdtf_lists import PARTS, TIMES, URLS, AnnotatedVideo, identity_of
 from dimitra.datasets.split import SplitError
 from dimitra.datasets.split_making import list_text
 
@@ -29,7 +30,7 @@ def _table(videos: Mapping[str, AnnotatedVideo], urls: Mapping[str, str]) -> str
 
 
 def hdtf_texts(
-    videos: Mapping[str, AnnotatedVideo], urls: Mapping[str, str], version: str
+    videos: Mapping[str, AnnotatedVideo], urls: Mapping[str, str], version: str, folder: Path
 ) -> dict[str, str]:
     """Files of a version of HDTF's split: ``test.txt``, an empty ``train.txt``, ``videos.tsv``.
 
@@ -37,15 +38,24 @@ def hdtf_texts(
         videos: of the annotation lists.
         urls: of the address lists; videos without times are left out.
         version: ``hdtf/v1``.
+        folder: of both lists, for messages.
 
     Raises:
-        SplitError: there is no video, or one without an address.
+        SplitError: there is no video, one without an address, or none of one of HDTF's parts.
     """
     if not videos:
-        raise SplitError("no *_annotion_time.txt there, or none that names a video")
+        raise SplitError(f"no *{TIMES} in {folder}, or none that names a video")
     homeless = sorted(set(videos) - set(urls))
     if homeless:
-        raise SplitError(f"no *_video_url.txt gives the address of {', '.join(homeless[:10])}")
+        raise SplitError(f"no *{URLS} in {folder} gives the address of {', '.join(homeless[:10])}")
+    lost = [part for part in PARTS if part not in {video.part for video in videos.values()}]
+    if lost:
+        files = ", ".join(f"{part}{ending}" for part in lost for ending in (TIMES, URLS))
+        raise SplitError(
+            f"{folder} lacks HDTF's part {' and '.join(lost)} ({files}, or no video in them): a "
+            "split of the other parts would not be HDTF's; get all lists from "
+            "https://github.com/MRzzm/HDTF"
+        )
     remark = (
         f"{version}, test: everyone in HDTF's public lists. Several videos of one politician are\n"
         f"one identity.\n{_CREDIT}"

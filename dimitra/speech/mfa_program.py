@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+CONDA = "conda create -n aligner -c conda-forge 'montreal-forced-aligner=3'"
+"""Command that installs it."""
 _INSTALL = (
-    "install it with `conda create -n aligner -c conda-forge montreal-forced-aligner`, put its "
+    f"install it with `{CONDA}`, put its "
     "`mfa` on PATH or its path into speech.mfa.command, and fetch the models with `mfa model "
     "download dictionary NAME` and `mfa model download acoustic NAME`; or set speech.aligner to "
     "gmm or pocketsphinx"
@@ -58,16 +60,14 @@ class Mfa:
         }
 
 
-def find_mfa(command: str, dictionary: str, acoustic_model: str) -> Mfa:
-    """Look for MFA and its models, and ask its version.
+def mfa_version(command: str) -> tuple[str, str]:
+    """Path of an installed MFA, and its version, which it is asked for.
 
     Args:
         command: name on PATH, or path, of ``mfa``.
-        dictionary: path, or name of a dictionary that ``mfa model download`` has fetched.
-        acoustic_model: likewise.
 
     Raises:
-        MfaMissingError: something is not there.
+        MfaMissingError: there is no such program.
         MfaError: it does not tell its version, or is not version 3, whose command line this is.
     """
     found = shutil.which(command)
@@ -92,11 +92,27 @@ def find_mfa(command: str, dictionary: str, acoustic_model: str) -> Mfa:
     if told[1] != _MAJOR:
         raise MfaError(
             f"{found} is version {told[0]}; version {_MAJOR} is needed, as the command line of "
-            "others differs: `conda install -c conda-forge 'montreal-forced-aligner=3'`"
+            f"others differs: `{CONDA}`"
         )
+    return found, told[0]
+
+
+def find_mfa(command: str, dictionary: str, acoustic_model: str) -> Mfa:
+    """Look for MFA and its models, and ask its version.
+
+    Args:
+        command: name on PATH, or path, of ``mfa``.
+        dictionary: path, or name of a dictionary that ``mfa model download`` has fetched.
+        acoustic_model: likewise.
+
+    Raises:
+        MfaMissingError: something is not there.
+        MfaError: it does not tell its version, or is not version 3, whose command line this is.
+    """
+    found, version = mfa_version(command)
     return Mfa(
         found,
-        told[0],
+        version,
         _model(dictionary, "dictionary", (".dict", ".txt")),
         _model(acoustic_model, "acoustic", (".zip", "")),
     )

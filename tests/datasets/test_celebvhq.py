@@ -85,3 +85,9 @@ def test_an_ill_formed_json_is_named(tmp_path: Path, text: str, message: str) ->
 def test_a_missing_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match=r"celebvhq_info\.json"):
         read(tmp_path, "celeb")
+
+
+def test_a_json_nested_beyond_what_can_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "celebvhq_info.json").write_text("[" * 100_000)
+    with pytest.raises(LayoutError, match=r"celebvhq_info\.json is nested too deeply"):
+        read(tmp_path, "celeb")

@@ -45,7 +45,7 @@ def test_the_committed_lists_test_everyone_and_train_nobody() -> None:
 @pytest.mark.skipif(REAL is None, reason="DIMITRA_REAL_DATA is not set: no public lists here")
 def test_the_command_makes_the_committed_files_from_the_public_lists() -> None:
     lists = Path(str(REAL)) / "hdtf_lists"
-    texts = hdtf_texts(read_annotations(lists), read_urls(lists), "hdtf/v1")
+    texts = hdtf_texts(read_annotations(lists), read_urls(lists), "hdtf/v1", lists)
     for name, text in texts.items():
         assert (SPLITS / "hdtf/v1" / name).read_text() == text
 
@@ -72,7 +72,7 @@ def test_addresses_are_read_past_a_byte_order_mark(tmp_path: Path) -> None:
     assert read_urls(tmp_path) == {"WDA_JohnDoe2": "https://y.example/1"}
     (tmp_path / "WDA_annotion_time.txt").write_text("JaneRoe.mp4 00:10-00:20\n")
     with pytest.raises(SplitError, match="address of WDA_JaneRoe"):
-        hdtf_texts(read_annotations(tmp_path), read_urls(tmp_path), "hdtf/v1")
+        hdtf_texts(read_annotations(tmp_path), read_urls(tmp_path), "hdtf/v1", tmp_path)
     (tmp_path / "WDA_video_url.txt").write_text("JohnDoe2\n")
     with pytest.raises(LayoutError, match=r"WDA_video_url\.txt:1: 'JohnDoe2' is not of the form"):
         read_urls(tmp_path)

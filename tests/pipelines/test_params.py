@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pipelines.closure import ROOT
-from pipelines.params import ParamsError, load, parse, weights_of
+from pipelines.params import Params, ParamsError, Section, load, parse, weights_of
 
 SAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "sample.yaml").read_text())
 
@@ -24,6 +24,33 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def test_every_profile_is_valid() -> None:
     for path in sorted((ROOT / "conf").glob("*.yaml")):
         assert load(path).profile == path.stem
+
+
+def test_docs_have_the_datasets_of_the_paper_profile_as_they_are() -> None:
+    lines = (ROOT / "conf" / "paper.yaml").read_text().splitlines()
+    sets = [line.strip() for line in lines if "layout:" in line]
+    assert len(sets) == 2
+    text = (ROOT / "docs" / "datasets.md").read_text()
+    assert all(line in text for line in sets)
+
+
+def absent_keys(model: type[Section], values: dict[str, Any], above: str = "") -> list[str]:
+    """Keys of the schema that a file leaves out; entries of maps are a user's own."""
+    absent = []
+    for key, field in model.model_fields.items():
+        kind = field.annotation
+        if key not in values:
+            absent.append(above + key)
+        elif isinstance(kind, type) and issubclass(kind, Section):
+            absent += absent_keys(kind, values[key], f"{above}{key}.")
+    return absent
+
+
+def test_profiles_are_whole_and_params_yaml_is_one() -> None:
+    """DVC's ``-S`` sets only keys that are there."""
+    for path in sorted((ROOT / "conf").glob("*.yaml")):
+        assert absent_keys(Params, yaml.safe_load(path.read_text())) == [], path
+    assert (ROOT / "params.yaml").read_bytes() == (ROOT / "conf" / "sample.yaml").read_bytes()
 
 
 @pytest.mark.parametrize(

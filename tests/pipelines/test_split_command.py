@@ -124,12 +124,24 @@ def test_hdtf_from_lists(place: Path) -> None:
         "JohnDoe0.mp4 00:10-00:20\nJohnDoe1.mp4 0:05-1:00\n"
     )
     (place / "WRA_video_url.txt").write_text("JohnDoe0 https://y/0\nJohnDoe1 https://y/1\n")
-    assert run("hdtf", "--lists", place, "--version", "v2").exit_code == 0
+    (place / "RD_annotion_time.txt").write_text("Radio3.mp4 00:10-00:20\n")
+    (place / "RD_video_url.txt").write_text("Radio3 https://y/2\n")
     folder = place / "splits/hdtf/v2"
-    assert names(folder / "test.txt") == ["WRA_JohnDoe"]
+    partial = run("hdtf", "--lists", place, "--version", "v2")
+    assert partial.exit_code == 1
+    assert f"{place} lacks HDTF's part WDA (WDA_annotion_time.txt" in partial.output
+    assert not folder.exists()
+    (place / "WDA_annotion_time.txt").write_text("JaneRoe.mp4 00:10-00:20\n")
+    (place / "WDA_video_url.txt").write_text("JaneRoe https://y/3\n")
+    assert run("hdtf", "--lists", place, "--version", "v2").exit_code == 0
+    assert names(folder / "test.txt") == ["RD_Radio3", "WDA_JaneRoe", "WRA_JohnDoe"]
     assert names(folder / "train.txt") == []
-    assert names(folder / "videos.tsv")[1] == "WRA\tJohnDoe1\thttps://y/1\t00:05-01:00"
-    assert "no *_annotion_time.txt" in run("hdtf", "--lists", place / "splits").output
+    assert names(folder / "videos.tsv")[-1] == "WRA\tJohnDoe1\thttps://y/1\t00:05-01:00"
+    empty = run("hdtf", "--lists", place / "splits").output
+    assert f"no *_annotion_time.txt in {place / 'splits'}" in empty
+    nowhere = run("hdtf", "--lists", place / "nope")
+    assert nowhere.exit_code == 1
+    assert f"{place / 'nope'}: no such folder" in nowhere.output
 
 
 def test_it_is_registered_as_a_command() -> None:
