@@ -77,7 +77,7 @@ def _print(title: str, findings: list[Finding]) -> None:
     wide.print(table)
     wrong = [finding for finding in findings if not finding.ok]
     if not wrong:
-        wide.print("all is there; whether the values fit together says: dimitra params check")
+        wide.print("all is there")
         return
     wide.print(f"[bold]to do[/] ({len(wrong)} of {len(findings)})")
     for finding in wrong:
