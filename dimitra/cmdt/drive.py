@@ -64,12 +64,11 @@ class Drive:
             raise ValueError(
                 f"a window of {frames} frames at {start} leaves a clip of {self.frames} frames"
             )
-        features = self.features.astype(np.float32)
-        speech = frame_windows(features, self.rate_hz, self.frames, speech_window)
+        speech = frame_windows(self.features, self.rate_hz, frames, speech_window, start)
         middle_s = (start + frames / 2) / FPS
         stretch = max(int(np.searchsorted(self.text_start_s, middle_s, side="right")) - 1, 0)
         return DriveWindow(
-            speech=torch.from_numpy(speech[start : start + frames].reshape(frames, -1)),
+            speech=torch.from_numpy(speech.reshape(frames, -1)),
             phonemes=torch.from_numpy(self.phonemes[start : start + frames].astype(np.int64)),
             text=torch.from_numpy(
                 self.text_tokens[stretch][self.text_mask[stretch]].astype(np.float32)

@@ -28,7 +28,7 @@ class SpeechEncoder(Protocol):
 
 
 def frame_windows(
-    features: NDArray[np.float32], rate_hz: float, frames: int, window: int
+    features: NDArray[np.floating], rate_hz: float, frames: int, window: int, start: int = 0
 ) -> NDArray[np.float32]:
     """The features around each video frame.
 
@@ -40,12 +40,15 @@ def frame_windows(
         rate_hz: features per second.
         frames: number of video frames ``T``.
         window: features on either side of the centre.
+        start: the first of the frames, counted from the start of the clip.
 
     Returns:
         ``[T, 2 * window + 1, D]``.
     """
     # The product is rounded first: 3 * (125 / 3) / 25 must not fall just below 5.
-    centres = np.floor(np.round(np.arange(frames) * rate_hz / VIDEO_FPS, 6)).astype(np.int64)
+    centres = np.floor(np.round(np.arange(start, start + frames) * rate_hz / VIDEO_FPS, 6)).astype(
+        np.int64
+    )
     index = centres[:, None] + np.arange(-window, window + 1)
     inside = (index >= 0) & (index < len(features))
     taken = (

@@ -37,3 +37,15 @@ def test_every_frame_of_a_clip_has_its_window(frames: int, window: int, stride: 
 
 def test_no_features_give_zeros() -> None:
     assert not frame_windows(np.zeros((0, 4), dtype=np.float32), 50.0, 3, 1).any()
+
+
+@given(st.data(), st.sampled_from([160, 320, 384]))
+def test_some_frames_have_the_windows_that_the_whole_clip_has(
+    data: st.DataObject, stride: int
+) -> None:
+    start, stop = sorted(data.draw(st.tuples(st.integers(0, 60), st.integers(0, 60))))
+    features = np.random.default_rng(0).normal(size=(120, 2)).astype(np.float16)
+    whole = frame_windows(features.astype(np.float32), 16_000 / stride, 60, 4)
+    some = frame_windows(features, 16_000 / stride, stop - start, 4, start)
+    assert some.dtype == np.float32
+    np.testing.assert_array_equal(some, whole[start:stop])
