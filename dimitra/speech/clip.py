@@ -1,6 +1,6 @@
 """CLIP's text transformer (Radford et al. 2021) from a Hugging Face folder.
 
-A few matrix products, as in ``bert``; a test compares it with ``transformers.CLIPTextModel``. The
+A few matrix products (``transformer``); a test compares it with ``transformers.CLIPTextModel``. The
 folder holds ``config.json`` and ``model.safetensors`` or ``pytorch_model.bin``, of the whole model
 (``openai/clip-vit-base-patch32``) or of its text part. OpenAI's own ``ViT-B-32.pt`` is a
 TorchScript archive of other names, and is not read.
@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dimitra.speech.errors import WeightsError
 from dimitra.speech.tensors import (
@@ -24,6 +23,7 @@ from dimitra.speech.tensors import (
     read_tensors,
     weights_file,
 )
+from dimitra.speech.transformer import NamedLayers, Shapes, linear_shapes, norm_shapes
 
 _DEFAULTS: dict[str, Any] = {
     "vocab_size": 49408, "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12,
@@ -39,22 +39,18 @@ _BUFFER = "embeddings.position_ids"
 
 @dataclass(frozen=True)
 class ClipText:
-    """Weights of a text transformer, by their names in the file without ``text_model.``.
+    """A text transformer.
 
     Attributes:
-        weights: name to tensor.
-        layers: number of blocks.
-        heads: attention heads.
-        epsilon: of the layer norms.
+        named: its layers, by their names in the file without ``text_model.``.
+        blocks: how many of them follow one another.
         width: values a token.
         positions: longest sequence.
         vocabulary: number of token ids.
     """
 
-    weights: dict[str, Tensor]
-    layers: int
-    heads: int
-    epsilon: float
+    named: NamedLayers
+    blocks: int
     width: int
     positions: int
     vocabulary: int
@@ -92,34 +88,12 @@ class ClipText:
         }
         check_tensors(tensors, _shapes(text), weights_file(folder))
         return cls(
-            tensors,
+            NamedLayers(tensors, text["num_attention_heads"], text["layer_norm_eps"]),
             text["num_hidden_layers"],
-            text["num_attention_heads"],
-            text["layer_norm_eps"],
             text["hidden_size"],
             text["max_position_embeddings"],
             text["vocab_size"],
         )
-
-    def _linear(self, name: str, values: Tensor) -> Tensor:
-        return functional.linear(
-            values, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
-        )
-
-    def _norm(self, name: str, values: Tensor) -> Tensor:
-        weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
-        return functional.layer_norm(values, (self.width,), weight, bias, self.epsilon)
-
-    def _attend(self, name: str, values: Tensor, later: Tensor) -> Tensor:
-        parts = []
-        for part in ("q_proj", "k_proj", "v_proj"):
-            projected = self._linear(f"{name}.{part}", values)
-            parts.append(projected.view(len(values), self.heads, -1).transpose(0, 1))
-        query, key, value = parts
-        scores = query @ key.transpose(1, 2) / query.shape[-1] ** 0.5
-        mixed = scores.masked_fill(later, -torch.inf).softmax(dim=-1) @ value
-        joined = mixed.transpose(0, 1).reshape(len(values), self.width)
-        return self._linear(f"{name}.out_proj", joined)
 
     def __call__(self, ids: Sequence[int]) -> Tensor:
         """Features of one text's tokens after the final norm.
@@ -138,41 +112,42 @@ class ClipText:
         """
         if len(ids) > self.positions:
             raise ValueError(f"{len(ids)} tokens, but the network has {self.positions} positions")
+        named = self.named
         with torch.inference_mode():
             values = (
-                self.weights["embeddings.token_embedding.weight"][torch.tensor(ids)]
-                + self.weights["embeddings.position_embedding.weight"][: len(ids)]
+                named.weights["embeddings.token_embedding.weight"][torch.tensor(ids)]
+                + named.weights["embeddings.position_embedding.weight"][: len(ids)]
             )
             later = torch.ones(len(ids), len(ids), dtype=torch.bool).triu(1)
-            for layer in range(self.layers):
-                block = f"encoder.layers.{layer}"
-                inner = self._norm(f"{block}.layer_norm1", values)
-                values = values + self._attend(f"{block}.self_attn", inner, later)
-                inner = self._linear(f"{block}.mlp.fc1", self._norm(f"{block}.layer_norm2", values))
+            for number in range(self.blocks):
+                block = f"encoder.layers.{number}"
+                query, key, value = (f"{block}.self_attn.{part}_proj" for part in ("q", "k", "v"))
+                inner = named.norm(f"{block}.layer_norm1", values)
+                attended = named.attend((query, key, value), inner, later)
+                values = values + named.linear(f"{block}.self_attn.out_proj", attended)
+                inner = named.norm(f"{block}.layer_norm2", values)
+                inner = named.linear(f"{block}.mlp.fc1", inner)
                 # OpenAI's approximation of the Gaussian error unit.
                 inner = inner * torch.sigmoid(1.702 * inner)
-                values = values + self._linear(f"{block}.mlp.fc2", inner)
-            return self._norm("final_layer_norm", values)
+                values = values + named.linear(f"{block}.mlp.fc2", inner)
+            return named.norm("final_layer_norm", values)
 
 
-def _shapes(text: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+def _shapes(text: dict[str, Any]) -> Shapes:
     """Shape of every tensor that a configuration calls for."""
     width, inner = text["hidden_size"], text["intermediate_size"]
-    shapes: dict[str, tuple[int, ...]] = {
+    norms, layers = ["final_layer_norm"], []
+    for number in range(text["num_hidden_layers"]):
+        block = f"encoder.layers.{number}"
+        norms += [f"{block}.layer_norm1", f"{block}.layer_norm2"]
+        layers += [
+            *((f"{block}.self_attn.{part}_proj", width, width) for part in ("q", "k", "v", "out")),
+            (f"{block}.mlp.fc1", inner, width),
+            (f"{block}.mlp.fc2", width, inner),
+        ]
+    return {
         "embeddings.token_embedding.weight": (text["vocab_size"], width),
         "embeddings.position_embedding.weight": (text["max_position_embeddings"], width),
-        "final_layer_norm.weight": (width,),
-        "final_layer_norm.bias": (width,),
+        **norm_shapes(norms, width),
+        **linear_shapes(layers),
     }
-    for layer in range(text["num_hidden_layers"]):
-        block = f"encoder.layers.{layer}"
-        for norm in ("layer_norm1", "layer_norm2"):
-            shapes |= {f"{block}.{norm}.{part}": (width,) for part in ("weight", "bias")}
-        for name, out, into in (
-            *((f"self_attn.{part}_proj", width, width) for part in ("q", "k", "v", "out")),
-            ("mlp.fc1", inner, width),
-            ("mlp.fc2", width, inner),
-        ):
-            shapes[f"{block}.{name}.weight"] = (out, into)
-            shapes[f"{block}.{name}.bias"] = (out,)
-    return shapes
