@@ -7,12 +7,11 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import av
 import numpy as np
-from av.container import InputContainer, OutputContainer
-from av.error import FFmpegError
+from av.container import OutputContainer
 from av.filter import Graph
 from av.video.frame import PictureType
 from av.video.reformatter import Interpolation
@@ -23,15 +22,10 @@ from dimitra.media.container import (
     DEFAULT_LIMITS,
     MediaLimits,
     Source,
-    check_pixels,
-    decoded_frames,
-    open_media,
-    origin_s,
     source_name,
     stream_duration_s,
-    video_stream,
 )
-from dimitra.media.edits import late_s
+from dimitra.media.frame_times import open_video, shown_frames
 
 FPS = 25
 """Frame rate of every clip after ``crop``, frames per second."""
@@ -55,14 +49,6 @@ _FLAGS = (
     | Interpolation.FULL_CHR_H_INP
     | Interpolation.BITEXACT
 )
-
-
-class _Shown(NamedTuple):
-    """A decoded frame, when it appears after the file's origin, and how long it means to stay."""
-
-    frame: av.VideoFrame
-    time_s: float
-    lasting_s: float
 
 
 def iterate_frames(
@@ -98,19 +84,13 @@ def iterate_frames(
     if start_s < 0 or (end_s is not None and end_s <= start_s):
         raise ValueError(f"start_s = {start_s}, end_s = {end_s}: need 0 <= start_s < end_s")
     name = source_name(source)
-    with open_media(source, limits) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise ClipError(Reason.NO_VIDEO, f"{name} has no video stream")
-        check_pixels(stream.codec_context.width, stream.codec_context.height, limits, name)
-        stream.codec_context.thread_count = 1
+    with open_video(source, limits) as (container, stream):
         declared = stream_duration_s(container, stream)
         index = 0
         stop = math.inf if end_s is None else end_s
         end = 0.0
-        origin = origin_s(container) - late_s(source, container, limits)
-        decoded = _decode(container, stream, start_s, origin, limits, name)
-        for frame, begin, end in _timed(decoded):
+        decoded = shown_frames(source, container, stream, start_s, limits, _uprighter(stream))
+        for frame, begin, end in decoded:
             if end_s is None and begin > limits.max_duration_s:
                 raise ClipError(
                     Reason.TOO_LONG,
@@ -333,51 +313,20 @@ def _mux_audio(
     container.mux(stream.encode(None))
 
 
-def _decode(
-    container: InputContainer,
-    stream: av.VideoStream,
-    start_s: float,
-    origin: float,
-    limits: MediaLimits,
-    name: str,
-) -> Iterator[_Shown]:
-    """Upright frames from the last one at or before ``start_s`` on; ``origin`` is second 0."""
-    if start_s > 0.0:
-        container.seek(round((origin + start_s) * av.time_base), backward=True)
+def _uprighter(stream: av.VideoStream) -> Callable[[av.VideoFrame], av.VideoFrame]:
+    """What turns each frame of a stream upright, with square pixels."""
     upright: Callable[[av.VideoFrame], av.VideoFrame] | None = None
     shape: tuple[object, ...] = ()
-    step = 1.0 / float(stream.average_rate or FPS)
-    time = -step
-    previous: _Shown | None = None
-    try:
-        for frame in decoded_frames(container, stream, limits, name):
-            time = time + step if frame.pts is None else frame.time - origin
-            if previous is not None and time > start_s:
-                yield previous
-            aspect = float(stream.sample_aspect_ratio or 1)
-            layout = (frame.width, frame.height, frame.format.name, frame.rotation)
-            if layout != shape:
-                upright, shape = _upright(frame, aspect), layout
-            lasting = float((frame.duration or 0) * (frame.time_base or 0)) or step
-            previous = _Shown(frame if upright is None else upright(frame), time, lasting)
-    except FFmpegError as error:
-        raise ClipError(
-            Reason.DECODE_ERROR,
-            f"{name}: video after {max(time, 0.0):.2f} s cannot be decoded: {error.strerror}",
-        ) from None
-    if previous is not None:
-        yield previous
 
+    def turned(frame: av.VideoFrame) -> av.VideoFrame:
+        nonlocal upright, shape
+        aspect = float(stream.sample_aspect_ratio or 1)
+        layout = (frame.width, frame.height, frame.format.name, frame.rotation)
+        if layout != shape:
+            upright, shape = _upright(frame, aspect), layout
+        return frame if upright is None else upright(frame)
 
-def _timed(frames: Iterator[_Shown]) -> Iterator[tuple[av.VideoFrame, float, float]]:
-    """Frames with the times at which they appear and at which the next one replaces them."""
-    previous: _Shown | None = None
-    for shown in frames:
-        if previous is not None:
-            yield previous.frame, previous.time_s, shown.time_s
-        previous = shown
-    if previous is not None:
-        yield previous.frame, previous.time_s, previous.time_s + previous.lasting_s
+    return turned
 
 
 def _upright(

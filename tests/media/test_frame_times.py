@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from fractions import Fraction
 
 import av
@@ -61,3 +62,20 @@ def test_a_piece_of_a_longer_video() -> None:
     with pytest.raises(ClipError, match="no frame between 9.0 s and None s") as caught:
         frame_times(data, 9.0)
     assert caught.value.reason is Reason.TOO_SHORT
+
+
+@pytest.mark.parametrize("start_s", [0.0, 0.46])
+def test_an_edit_list_that_begins_between_two_frames(start_s: float) -> None:
+    """Cut without encoding at 0.52 s: the frame of 8/15 s appears 13 ms later, and so do all."""
+    data = bytearray(encode_mp4(_numbered(45), fps=30))
+    at = data.index(b"elst") + 8
+    count, duration, media = struct.unpack_from(">IIi", data, at)
+    assert count == 1
+    base = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)[0]
+    struct.pack_into(">Ii", data, at + 4, duration - 520, media + round(0.52 * base))
+    times = frame_times(bytes(data), start_s, None if not start_s else 0.73)
+    shown = np.arange(16, 45) / 30 - 0.52
+    if start_s:
+        shown = shown[(shown + 1 / 30 > start_s) & (shown < 0.73)]
+    np.testing.assert_allclose(times[:, 0], shown, atol=1e-3)
+    np.testing.assert_allclose(times[:, 1], shown + 1 / 30, atol=1e-3)

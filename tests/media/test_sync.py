@@ -40,7 +40,7 @@ RATES = {
     "60": Fraction(60),
 }
 HALF_FRAME_S = 0.020
-HEARD_S = 0.0005
+HEARD_S = 0.0001
 """How well the test tells when it hears a click."""
 TICK_S = {"mp4": 0.0, "mov": 0.0, "mkv": 0.001, "webm": 0.001}
 """Unit of the container's time stamps, which the file itself rounds both streams to."""

@@ -41,6 +41,46 @@ def test_real_tables(path: Path, packed: bool, kind: type) -> None:
     np.testing.assert_array_equal(found["coeff"], loadmat(path)["coeff"])
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_sound_files_are_read_as_scipy_reads_them(path: Path, seed: int) -> None:
+    """Every class of numbers, narrow storage and short elements, beside arrays of other kinds."""
+    rng = np.random.default_rng(seed)
+    contents: dict[str, Any] = {}
+    for number, kind in enumerate(
+        ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?")
+    ):
+        table = np.abs(10.0 ** rng.integers(0, 3) * rng.normal(size=rng.integers(1, 7, 2)))
+        name = "n" * int(rng.integers(1, 29)) + str(number)
+        contents |= {name: table.astype(kind), f"t{number}": "text", f"s{number}": {"a": 1.0}}
+    savemat(path, contents, do_compression=bool(seed % 2))
+    names = [name for name in contents if name.startswith("n")]
+    found, expected = read_arrays(path, names), loadmat(path)
+    assert list(found) == names
+    for name in names:
+        np.testing.assert_array_equal(found[name], expected[name].astype(np.float64))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_other_byte_order(path: Path, packed: bool) -> None:
+    table = np.random.default_rng(0).normal(size=(5, 3))
+    parts = (
+        (6, struct.pack(">II", 6, 0)),  # class double
+        (5, struct.pack(">ii", *table.shape)),
+        (1, b"coeff"),
+        (9, table.T.astype(">f8").tobytes()),
+    )
+    inner = b"".join(
+        struct.pack(">II", kind, len(part)) + part + bytes(-len(part) % 8) for kind, part in parts
+    )
+    element = struct.pack(">II", 14, len(inner)) + inner
+    if packed:
+        element = zlib.compress(element)
+        element = struct.pack(">II", 15, len(element)) + element
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x01\x00MI" + element)
+    np.testing.assert_array_equal(loadmat(path)["coeff"], table)
+    np.testing.assert_array_equal(read_arrays(path, ["coeff"])["coeff"], table)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

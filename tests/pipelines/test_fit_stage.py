@@ -210,6 +210,7 @@ def test_a_face_that_the_encoder_does_not_explain() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_encoder_answers_alike_on_a_gpu() -> None:
     model = open_head.load()
     heads = draw_heads(model, 987654321, 0, HEADS_PER_SKULL, 256)
