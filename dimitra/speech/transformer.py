@@ -62,7 +62,8 @@ class NamedLayers:
         if hidden is not None:
             scores = scores.masked_fill(hidden, -torch.inf)
         mixed = scores.softmax(dim=-1) @ value
-        return mixed.transpose(0, 1).reshape(values.shape)
+        joined: Tensor = mixed.transpose(0, 1).reshape(values.shape)
+        return joined
 
 
 def linear_shapes(layers: Iterable[tuple[str, int, int]]) -> Shapes:
