@@ -8,10 +8,9 @@ they say nothing about the coefficients of another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from dimitra.morphable.alignment import align
 from dimitra.morphable.camera import CENTRE_PX, IMAGE_PX
 from dimitra.morphable.deng_coefficients import FaceCoefficients, from_vector
 from dimitra.morphable.encoder import Encoding
-from dimitra.torch_file import TorchFileError, read_torch_file
+from dimitra.torch_file import TorchFileError, check_state, read_torch_file
 
 STANDARD_POINTS = (
     (-0.31148657, 0.29036078, 0.13377953),
@@ -211,27 +210,11 @@ def load_weights(network: ReconNet, path: Path) -> None:
     if not isinstance(contents, Mapping) or not isinstance(contents.get(CHECKPOINT_KEY), Mapping):
         keys = sorted(map(str, contents)) if isinstance(contents, Mapping) else type(contents)
         raise DengWeightsError(f"{path}: no {CHECKPOINT_KEY!r} in it, but {keys}")
-    _check_state(path, network.state_dict(), contents[CHECKPOINT_KEY])
+    try:
+        check_state(path, network.state_dict(), contents[CHECKPOINT_KEY])
+    except TorchFileError as error:
+        raise DengWeightsError(f"{error} (ResNet-50 without a last linear layer)") from None
     network.load_state_dict(contents[CHECKPOINT_KEY])
-
-
-def _check_state(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
-    missing = sorted(wanted.keys() - found.keys())
-    unknown = sorted(found.keys() - wanted.keys())
-    if missing or unknown:
-        raise DengWeightsError(
-            f"{path}: {len(missing)} tensors are missing {_some(missing)} and {len(unknown)} are "
-            f"unknown {_some(unknown)}; is it the ResNet-50 variant without a last linear layer?"
-        )
-    for name, tensor in wanted.items():
-        value = found[name]
-        shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        if shape != list(tensor.shape):
-            raise DengWeightsError(f"{path}: {name} is {shape}, expected {list(tensor.shape)}")
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    return f"({', '.join(names[:most])}{', ...' if len(names) > most else ''})"
 
 
 def aligned_frames(

@@ -15,7 +15,7 @@ from dimitra.render.pirender_network import (
     PIRenderNet,
     PIRenderSettings,
 )
-from dimitra.torch_file import TorchFileError, read_torch_file
+from dimitra.torch_file import TorchFileError, check_state, read_torch_file
 
 CHECKPOINT_KEY = "net_G_ema"
 """The weights' moving average; ``net_G`` beside it is the last step of the training."""
@@ -56,7 +56,10 @@ def read_network(path: Path) -> PIRenderNet:
         raise PIRenderError(f"{path}: {CHECKPOINT_KEY}: {error}") from None
     with torch.device("meta"):
         network = PIRenderNet(settings)
-    _check(path, network.state_dict(), state)
+    try:
+        check_state(path, network.state_dict(), state)
+    except TorchFileError as error:
+        raise PIRenderError(f"{error} (PIRender's face model)") from None
     network.load_state_dict(
         {name: value.to(torch.float32) for name, value in state.items()}, assign=True
     )
@@ -94,24 +97,3 @@ def settings_of(state: Mapping[str, Tensor]) -> PIRenderSettings:
         raise PIRenderError(f"no {missing[0]} in it; is it PIRender's face model?")
     widths = {key: len(state[name]) for key, name in _WIDTHS.items()}
     return PIRenderSettings(**widths, widest=max(len(state[name]) for name in _WIDEST))
-
-
-def _check(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    missing = sorted(wanted.keys() - found.keys())
-    unknown = sorted(found.keys() - wanted.keys())
-    if missing or unknown:
-        raise PIRenderError(
-            f"{path}: {len(missing)} tensors are missing {_some(missing)} and {len(unknown)} are "
-            f"unknown {_some(unknown)}; is it PIRender's face model?"
-        )
-    for name, tensor in wanted.items():
-        if found[name].shape != tensor.shape:
-            raise PIRenderError(
-                f"{path}: {name} is {list(found[name].shape)}, expected {list(tensor.shape)}"
-            )
-        if not found[name].isfinite().all():
-            raise PIRenderError(f"{path}: {name} holds values that are not finite")
-
-
-def _some(names: list[str], most: int = 4) -> str:
-    return f"({', '.join(names[:most])}{', ...' if len(names) > most else ''})"

@@ -105,7 +105,8 @@ def check_tensors(
         path: for the message.
 
     Raises:
-        WeightsError: naming what is missing, what is not the network's, and both shapes.
+        WeightsError: naming what is missing, what is not the network's, both shapes, or a tensor
+            with values that are not finite.
     """
     wrong = [
         f"{name} {tuple(tensors[name].shape)} (needs {shape})"
@@ -113,6 +114,18 @@ def check_tensors(
         if name in tensors and tuple(tensors[name].shape) != tuple(shape)
     ]
     refuse(path, set(shapes) - set(tensors), set(tensors) - set(shapes), wrong)
+    check_finite(tensors.items(), path)
+
+
+def check_finite(tensors: Iterable[tuple[str, Tensor]], path: Path) -> None:
+    """Refuse weights that are no numbers: every feature would be none, without a word.
+
+    Raises:
+        WeightsError: naming the first such tensor.
+    """
+    for name, tensor in tensors:
+        if not tensor.isfinite().all():
+            raise WeightsError(f"{path}: {name} holds values that are not finite")
 
 
 def refuse(

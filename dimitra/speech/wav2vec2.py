@@ -25,6 +25,7 @@ from dimitra.speech.errors import WeightsError
 from dimitra.speech.features import SAMPLE_RATE_HZ
 from dimitra.speech.tensors import (
     SAFETENSORS,
+    check_finite,
     read_json,
     refuse,
     weights_file,
@@ -199,8 +200,6 @@ def _load(folder: Path, model_type: ModelType) -> nn.Module:
             for name, found, needed in info["mismatched_keys"]
         ],
     )
-    for name, value in model.named_parameters():
-        if not torch.isfinite(value).all():
-            raise WeightsError(f"{file}: {name} holds values that are not finite")
+    check_finite(model.named_parameters(), file)
     loaded: nn.Module = model
     return loaded

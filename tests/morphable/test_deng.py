@@ -143,6 +143,8 @@ def test_wrong_checkpoints_are_refused_by_name(tmp_path: Path) -> None:
     wrong = {**state, name: torch.zeros(16, 16, 1, 1)}
     refused({"net_recon": wrong}, rf"{name} is \[16, 16, 1, 1\], expected \[16, 16, 3, 3\]")
     refused({"net_recon": {**state, name: 3}}, rf"{name} is int")
+    spoiled = {**state, name: torch.full_like(state[name], torch.nan)}
+    refused({"net_recon": spoiled}, rf"{name} holds values that are not finite")
     short = {key: value for key, value in state.items() if key != "final_layers.6.bias"}
     refused({"net_recon": short}, r"1 tensors are missing \(final_layers.6.bias\)")
     refused({"net_recon": {**state, "backbone.fc.weight": torch.zeros(1)}}, r"backbone\.fc\.weight")

@@ -68,6 +68,16 @@ def test_every_difference_is_named_with_values() -> None:
         check_tensors({}, {f"n{k}": (1,) for k in range(20)}, path)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
+    spoiled = TENSORS["b"].clone()
+    spoiled[-1] = value
+    with pytest.raises(
+        WeightsError, match=r"model\.safetensors: b holds values that are not finite"
+    ):
+        check_tensors(TENSORS | {"b": spoiled}, {"a": (2, 3), "b": (4,)}, Path("model.safetensors"))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\x00"])
 def test_what_is_no_json_object_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
