@@ -2,7 +2,7 @@
 
     python benchmarks/cmdt.py                                    # what can be measured here
     python benchmarks/cmdt.py --only attention blocks            # half an hour on two cores
-    python benchmarks/cmdt.py --only prepare quality seams --root /tmp/chorus
+    python benchmarks/cmdt.py --only quality seams               # after `make repro`
     python benchmarks/cmdt.py --only gpu --json cmdt.json
 
 Parts:
@@ -18,7 +18,6 @@ Parts:
 * steps: whole training steps a second for the sample's and the paper's models.
 * sampling: seconds of motion a second, three models, one window of N frames, by sampler and number
   of steps. Weights are random here: they do not change what is computed.
-* prepare: shards of the sample corpus' own truth, and models trained on them, under `--root`.
 * quality: errors against truth on chorus' test clips for the models under `--root` (by default
   those of `dvc repro`), by sampler and number of steps. Errors are shares of the frozen first
   pose's; correlation is the mouth's with truth, of one sample; speed is the head's over truth's;
@@ -51,11 +50,10 @@ from rich.table import Table  # noqa: E402
 
 from benchmarks.motion import costs, sampling  # noqa: E402
 from dimitra.cmdt.recursion import SamplingConfig  # noqa: E402
-from dimitra.morphable.coefficients import PARTS  # noqa: E402
 from pipelines.params import load  # noqa: E402
 
 CPU_PARTS = ("attention", "blocks", "steps", "sampling", "quality", "seams")
-ALL_PARTS = (*CPU_PARTS, "prepare", "targets", "gpu")
+ALL_PARTS = (*CPU_PARTS, "targets", "gpu")
 MOTION_DIFFUSE_S = {100: 0.47, 1600: 6.2}
 """Eight decoder blocks of MotionDiffuse, forward and backward, batch 4, two cores of a server."""
 BF16_PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
@@ -266,7 +264,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=24, help="test clips, for quality and seams")
     parser.add_argument("--every", type=int, default=1, help="take each n-th sampler setting")
     parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 4, 8, 16], help="for seams")
-    parser.add_argument("--train-steps", type=int, help="for prepare and targets")
+    parser.add_argument("--train-steps", type=int, help="for targets")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     return parser.parse_args()
 
@@ -277,11 +275,11 @@ def _missing(options: argparse.Namespace, part: str) -> str | None:
         return "it needs a GPU that torch sees"
     shards = options.root / "data" / "shards"
     if part == "targets" and not any(shards.glob("test-chorus-*.tar")):
-        return f"{shards} has no test shards of chorus: --only prepare with --root makes them"
+        return f"{shards} has no test shards of chorus: run `dvc repro` first"
     if part in {"quality", "seams"}:
         for path in (options.root / "models" / "lips" / "config.json", options.truth / "chorus"):
             if not path.exists():
-                return f"{path} is missing: run `dvc repro`, or --only prepare with --root"
+                return f"{path} is missing: run `dvc repro` first"
     return None
 
 
@@ -291,12 +289,6 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     parts = options.only or (*CPU_PARTS, "gpu")
     found: dict[str, Any] = {"torch": torch.__version__, "threads": options.threads}
-    if "prepare" in parts:
-        from benchmarks.motion import truth
-
-        params = load()
-        truth.write_shards(options.root, params)
-        truth.train_models(options.root, params, PARTS, options.train_steps)
     measures = {
         "attention": attention,
         "blocks": blocks,

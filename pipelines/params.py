@@ -398,6 +398,8 @@ class ModelParams(Section):
         "first_pose",
     )
     """What the model takes; what is left out has no weights."""
+    positions: Literal["normal", "sinusoid"] = "normal"
+    """What the learned embedding of the frames starts as."""
 
     @field_validator("conditions")
     @classmethod
@@ -422,6 +424,8 @@ class DiffusionParams(Section):
     """What the models predict."""
     loss: Literal["x0", "target"] = "x0"
     """Where their errors are counted: in x_0, as the paper has it, or in what they predict."""
+    weighting: Literal["uniform", "snr"] = "uniform"
+    """Weight of an error by diffusion step: the same, as the paper has it, or clip(SNR, 1, 5)."""
     null_probability: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the training windows without speech, phonemes and text; guidance needs some."""
 
@@ -432,6 +436,8 @@ class PartParams(Section):
     steps: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
     first_pose_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    velocity_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Of the error of the change from frame to frame (MDM's velocity loss); none in the paper."""
 
 
 class TrainParams(Section):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from dimitra.cmdt.dataset import Corpus, ShardCorpus, Windows
+from dimitra.cmdt.loss import LossWeights
 from dimitra.cmdt.model import CMDT, CMDTConfig
 from dimitra.cmdt.parts import ModelPart, part_columns
 from dimitra.cmdt.peers import Peers
@@ -68,10 +69,12 @@ class Plan:
             learning_rate=section.learning_rate,
             grad_clip=train.grad_clip,
             ema=train.ema,
-            loss_weight=train.loss_weight,
-            first_pose_weight=section.first_pose_weight,
+            loss_weights=LossWeights(
+                train.loss_weight, section.first_pose_weight, section.velocity_weight
+            ),
             diffusion_steps=self.params.diffusion.steps,
             loss_space=self.params.diffusion.loss,
+            weighting=self.params.diffusion.weighting,
             precision=train.precision,
             compiled=train.compile,
         )
@@ -129,6 +132,7 @@ def build_model(plan: Plan, corpus: Corpus) -> CMDT:
             attention=sizes.attention,
             conditions=sizes.conditions,
             target=plan.params.diffusion.target,
+            positions=sizes.positions,
         )
     )
     if plan.params.train.normalise:

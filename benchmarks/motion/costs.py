@@ -23,6 +23,7 @@ from dimitra.cmdt.attention import AttentionKind, Readable
 from dimitra.cmdt.blocks import Block, CrossAttention, FeedForward, Memory, SelfAttention
 from dimitra.cmdt.conditions import CONDITIONS, Condition, Conditions
 from dimitra.cmdt.dataset import Batch
+from dimitra.cmdt.loss import LossWeights
 from dimitra.cmdt.model import CMDT, CMDTConfig
 from dimitra.cmdt.training import TrainingConfig, train_step
 from dimitra.diffusion.schedule import linear_schedule
@@ -39,8 +40,7 @@ TRAINING = TrainingConfig(
     learning_rate=1e-4,
     grad_clip=0.5,
     ema=0.0,
-    loss_weight=6.0,
-    first_pose_weight=0.0,
+    loss_weights=LossWeights(6.0, 0.0),
     diffusion_steps=500,
 )
 

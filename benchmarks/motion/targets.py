@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.motion.truth import train_models
-from dimitra.cmdt import checkpoint
+from dimitra.cmdt.checkpoint import TrainedPart
 from dimitra.cmdt.dataset import ShardCorpus, Windows
+from dimitra.cmdt.parts import ModelPart, mouth_columns
+from dimitra.cmdt.peers import Alone
 from dimitra.cmdt.recursion import denoiser_of
 from dimitra.diffusion.schedule import linear_schedule
 from pipelines.params import Params, parse
+from pipelines.training import Plan, train_share
 
 CHOICES = (("x0", "x0"), ("v", "target"), ("v", "x0"))
 LEVELS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.96)
@@ -21,9 +24,8 @@ LEVELS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.96)
 
 
 @torch.no_grad()
-def errors_by_level(root: Path, part: str, params: Params) -> dict[str, float]:
+def errors_by_level(root: Path, trained: TrainedPart, params: Params) -> dict[str, float]:
     """Mean squared error of x_0, normalised, on a batch of chorus' test windows."""
-    trained = checkpoint.load(root / "models" / part)
     corpus = ShardCorpus(sorted((root / "data" / "shards").glob("test-chorus-*.tar")))
     batch = Windows(
         corpus,
@@ -46,11 +48,31 @@ def errors_by_level(root: Path, part: str, params: Params) -> dict[str, float]:
     return found
 
 
-def compare(shards_root: Path, params: Params, part: str, steps: int) -> list[dict[str, Any]]:
+def _trained(root: Path, params: Params, part: ModelPart) -> TrainedPart:
+    """A part trained as its stage does, without MLflow; nothing of it is kept."""
+    folder = root / "data" / "shards"
+    shards = tuple((str(path), "") for path in sorted(folder.glob("train-*.tar")))
+    stats = json.loads((folder / "stats.json").read_text())
+    with tempfile.TemporaryDirectory(prefix="dimitra-targets-") as scratch:
+        plan = Plan(params, part, shards, stats, "benchmark", scratch)
+        model, _ = train_share(
+            plan, Alone(), lambda _record, _timing: None, lambda _steps: None, lambda _state: None
+        )
+    return TrainedPart(
+        part,
+        plan.columns,
+        params.model.window,
+        params.diffusion.steps,
+        model.eval(),
+        mouth_columns(params.fit.face_model),
+    )
+
+
+def compare(root: Path, params: Params, part: ModelPart, steps: int) -> list[dict[str, Any]]:
     """Train a part under each choice, on the same batches, and measure.
 
     Args:
-        shards_root: holds ``data/shards``.
+        root: holds ``data/shards``.
         params: of the run; target and loss are replaced.
         part: to train.
         steps: of each training.
@@ -59,11 +81,7 @@ def compare(shards_root: Path, params: Params, part: str, steps: int) -> list[di
     for target, loss in CHOICES:
         values = params.model_dump(mode="json")
         values["diffusion"] |= {"target": target, "loss": loss}
-        changed = parse(values)
-        with tempfile.TemporaryDirectory(prefix="dimitra-targets-") as name:
-            root = Path(name)
-            (root / "data").symlink_to((shards_root / "data").resolve())
-            train_models(root, changed, (part,), steps)  # type: ignore[arg-type]
-            row = {"target": target, "loss": loss} | errors_by_level(root, part, changed)
-        rows.append(row)
+        values["train"][part] |= {"steps": steps}
+        trained = _trained(root, parse(values), part)
+        rows.append({"target": target, "loss": loss} | errors_by_level(root, trained, params))
     return rows

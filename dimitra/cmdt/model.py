@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from dimitra.cmdt.conditions import (
 )
 from dimitra.diffusion.target import Target
 
+Positions: TypeAlias = Literal["normal", "sinusoid"]
+"""What the learned embedding of the frames starts as."""
 PHONEME_IDS = 64
 """Size of the phoneme embedding; ids are below it."""
 STYLE_RATIO = 4
@@ -47,6 +50,8 @@ class CMDTConfig:
         attention: of decoder and encoders.
         conditions: those it takes; the others have no weights and are not looked at.
         target: what its output is.
+        positions: what the embedding of the frames starts as: N(0, 1), or sinusoids, which tell it
+            from the first step on which frames are neighbours.
     """
 
     motion: int
@@ -65,6 +70,7 @@ class CMDTConfig:
     attention: AttentionKind = "efficient"
     conditions: tuple[ConditionName, ...] = CONDITIONS
     target: Target = "x0"
+    positions: Positions = "normal"
 
     def __post_init__(self) -> None:
         """Refuse what is no set of conditions.
@@ -120,7 +126,10 @@ class CMDT(nn.Module):
             nn.Linear(width, style_width), nn.SiLU(), nn.Linear(style_width, style_width)
         )
         self.motion_embedding = nn.Linear(config.motion, width)
-        self.frame_embedding = nn.Parameter(torch.randn(config.frames, width))
+        start = torch.randn(config.frames, width)
+        if config.positions == "sinusoid":
+            start = sinusoid(torch.arange(config.frames), width)
+        self.frame_embedding = nn.Parameter(start)
         self.blocks = nn.ModuleList(
             Block(
                 width,

@@ -25,6 +25,7 @@ class StepRecord:
         loss: the weighted sum.
         diffusion: L_diff.
         first_pose: L_first.
+        velocity: of the change from frame to frame.
         grad_norm: before clipping.
         learning_rate: of this step.
     """
@@ -33,6 +34,7 @@ class StepRecord:
     loss: float
     diffusion: float
     first_pose: float
+    velocity: float
     grad_norm: float
     learning_rate: float
 

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from dimitra.cmdt.dataset import Batch, Windows
-from dimitra.cmdt.loss import losses
+from dimitra.cmdt.loss import LossWeights, losses
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.peers import Alone, Peers
 from dimitra.cmdt.prefetch import AHEAD, batches
 from dimitra.cmdt.resume import StepRecord, TrainingState
 from dimitra.diffusion.schedule import NoiseSchedule, linear_schedule
 from dimitra.diffusion.target import LossSpace, error_in_clean, target_of
+from dimitra.diffusion.weighting import Weighting, level_weights
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -43,10 +44,10 @@ class TrainingConfig:
         learning_rate: peak of Adam's.
         grad_clip: largest gradient norm.
         ema: decay of the averaged weights; 0 keeps the last ones.
-        loss_weight: the paper's lambda.
-        first_pose_weight: weight of L_first.
+        loss_weights: of L_diff (the paper's lambda), of L_first, of the velocity.
         diffusion_steps: steps of the noise schedule.
         loss_space: where errors are counted, for models that do not predict x_0.
+        weighting: how much they count at each diffusion step.
         precision: of the forward and backward pass; weights, loss and moments stay float32.
         compiled: run the model through ``torch.compile``; it needs a C++ compiler on a CPU.
     """
@@ -55,10 +56,10 @@ class TrainingConfig:
     learning_rate: float
     grad_clip: float
     ema: float
-    loss_weight: float
-    first_pose_weight: float
+    loss_weights: LossWeights
     diffusion_steps: int
     loss_space: LossSpace = "x0"
+    weighting: Weighting = "uniform"
     precision: Precision = "float32"
     compiled: bool = False
 
@@ -168,17 +169,20 @@ def train_step(
     error = predicted.float() - target_of(target, schedule, clean, batch.noise, batch.steps)
     if config.loss_space == "x0":
         error = error_in_clean(target, schedule, error, batch.steps)
-    parts = losses(
-        error, batch.mask, config.loss_weight, config.first_pose_weight, counts[0], windows
-    )
+    levels = None
+    if config.weighting != "uniform":
+        of_steps = torch.from_numpy(level_weights(schedule, config.weighting)).to(error)
+        levels = of_steps[batch.steps]
+    parts = losses(error, batch.mask, config.loss_weights, counts[0], windows, levels)
     optimiser.zero_grad(set_to_none=True)
     parts.total.backward()  # type: ignore[no-untyped-call]
-    sums = torch.stack([parts.total, parts.diffusion, parts.first_pose]).detach()
+    sums = torch.stack([parts.total, parts.diffusion, parts.first_pose, parts.velocity])
+    sums = sums.detach()
     if peers.size > 1:
         peers.add([*_gradients(core), sums])
     norm = float(nn.utils.clip_grad_norm_(core.parameters(), config.grad_clip))
-    total, diffusion, first_pose = sums.tolist()
-    record = StepRecord(step, total, diffusion, first_pose, norm, rate)
+    total, diffusion, first_pose, velocity = sums.tolist()
+    record = StepRecord(step, total, diffusion, first_pose, velocity, norm, rate)
     if not (math.isfinite(total) and math.isfinite(norm)):
         finite = (clean.isfinite() & predicted.isfinite()).all(dim=2).all(dim=1).tolist()
         bad = [i for i, good in zip(batch.clip_ids, finite, strict=True) if not good]

@@ -239,3 +239,16 @@ def test_too_long_a_window_is_refused() -> None:
     noisy, steps, mask = inputs()
     with pytest.raises(ValueError, match="window of 20 frames, but the model takes 19"):
         model(noisy, steps, mask, conditions())
+
+
+def test_frames_start_as_sinusoids_where_asked_and_other_weights_stay() -> None:
+    torch.manual_seed(0)
+    normal = CMDT(toy_config(6)).state_dict()
+    torch.manual_seed(0)
+    sinusoid = CMDT(replace(toy_config(6), positions="sinusoid")).state_dict()
+    frames = sinusoid.pop("frame_embedding")
+    assert not torch.equal(frames, normal.pop("frame_embedding"))
+    torch.testing.assert_close(frames[:, 0], torch.arange(len(frames)).float().cos())
+    torch.testing.assert_close(frames.square().sum(1), torch.full((len(frames),), 16.0))
+    for name, value in normal.items():
+        assert torch.equal(value, sinusoid[name])

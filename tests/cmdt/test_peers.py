@@ -8,6 +8,7 @@ import torch
 from torch import multiprocessing
 
 from dimitra.cmdt.dataset import Windows
+from dimitra.cmdt.loss import LossWeights
 from dimitra.cmdt.peers import Alone, Group
 from dimitra.cmdt.resume import StepRecord
 from dimitra.cmdt.training import TrainingConfig, train
@@ -18,9 +19,9 @@ CONFIG = TrainingConfig(
     learning_rate=2e-3,
     grad_clip=1.0,
     ema=0.9,
-    loss_weight=6.0,
-    first_pose_weight=1.0,
+    loss_weights=LossWeights(6.0, 1.0, 2.0),
     diffusion_steps=500,
+    weighting="snr",
 )
 LENGTHS = (60, 9, 45, 20, 60)
 """Of the clips: some are shorter than a window, so processes differ in real frames."""
@@ -48,7 +49,7 @@ def process(rank: int, size: int, port: int, folder: str) -> None:
 
 
 def curve_rows(curve: list[StepRecord]) -> list[list[float]]:
-    return [[r.loss, r.diffusion, r.first_pose, r.grad_norm] for r in curve]
+    return [[r.loss, r.diffusion, r.first_pose, r.velocity, r.grad_norm] for r in curve]
 
 
 @pytest.mark.parametrize("size", [2, 4])

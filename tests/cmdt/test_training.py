@@ -6,6 +6,7 @@ import torch
 
 from dimitra.cmdt import checkpoint
 from dimitra.cmdt.dataset import Windows
+from dimitra.cmdt.loss import LossWeights
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.peers import Group
 from dimitra.cmdt.resume import StateError, StepRecord, TrainingState
@@ -28,9 +29,9 @@ CONFIG = TrainingConfig(
     learning_rate=2e-3,
     grad_clip=1.0,
     ema=0.9,
-    loss_weight=6.0,
-    first_pose_weight=1.0,
+    loss_weights=LossWeights(6.0, 1.0, 2.0),
     diffusion_steps=500,
+    weighting="snr",
 )
 
 
@@ -57,7 +58,7 @@ def test_a_repeat_gives_the_same_bytes(tmp_path: Path) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(read.model.state_dict()[name], value)
     rows = (tmp_path / "one" / checkpoint.CURVE).read_text().splitlines()
-    assert rows[0] == "step,loss,diffusion,first_pose,grad_norm,learning_rate"
+    assert rows[0] == "step,loss,diffusion,first_pose,velocity,grad_norm,learning_rate"
     assert len(rows) == 1 + CONFIG.steps
 
 
@@ -68,7 +69,8 @@ def test_the_loss_falls() -> None:
     end = sum(record.diffusion for record in curve[-5:])
     assert end < 0.5 * start
     record = curve[10]
-    assert record.loss == pytest.approx(6.0 * record.diffusion + record.first_pose, rel=1e-5)
+    weighted = 6.0 * record.diffusion + record.first_pose + 2.0 * record.velocity
+    assert record.loss == pytest.approx(weighted, rel=1e-5)
 
 
 @pytest.mark.parametrize("target", ["epsilon", "v"])
@@ -78,7 +80,9 @@ def test_the_loss_is_that_of_the_configured_target(target: Target) -> None:
     model = CMDT(replace(toy_config(6), target=target))
     windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
     with deterministic(1):
-        curve = train(model, windows, replace(CONFIG, steps=1, loss_space="target"), CPU)
+        curve = train(
+            model, windows, replace(CONFIG, steps=1, loss_space="target", weighting="uniform"), CPU
+        )
     batch = windows.batch(0)
     goal = target_of(target, linear_schedule(500), batch.clean, batch.noise, batch.steps)
     assert curve[0].diffusion == pytest.approx(goal[batch.mask].square().mean().item(), rel=1e-4)

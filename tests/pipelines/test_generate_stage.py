@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dimitra.cmdt import checkpoint
+from dimitra.cmdt.loss import LossWeights
 from dimitra.cmdt.parts import MODEL_PARTS, mouth_columns, part_columns
 from dimitra.cmdt.recursion import SamplingConfig
 from dimitra.cmdt.training import TrainingConfig
@@ -25,7 +26,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_merged()
     torch.manual_seed(0)
-    training = TrainingConfig(1, 1e-3, 1.0, 0.9, 6.0, 0.0, 500)
+    training = TrainingConfig(1, 1e-3, 1.0, 0.9, LossWeights(6.0, 0.0), 500)
     for part in MODEL_PARTS:
         columns = part_columns("open_head", part)
         model = toy_model(len(columns), frames=20)
