@@ -163,8 +163,10 @@ def train_part(params: Params, part: ModelPart) -> None:
     plan = make_plan(params, part)
     corpus = local_corpus(plan)
     config = plan.config
-    values = (
-        asdict(config)
+    values = asdict(config)
+    weights = values.pop("loss_weights")
+    values |= (
+        {f"{name}_weight": weight for name, weight in weights.items()}
         | asdict(build_model(plan, corpus).config)
         | params.train.model_dump(exclude=OF_ONE_PART)
         | {"seed": params.seed, "window": params.model.window}

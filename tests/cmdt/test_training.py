@@ -196,6 +196,7 @@ def test_more_processes_than_windows_are_refused() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_bfloat16_on_a_gpu_learns_like_float32() -> None:
     ends = {}
     for precision in ("float32", "bfloat16"):
