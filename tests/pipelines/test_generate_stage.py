@@ -102,8 +102,9 @@ def test_more_samples_change_none_of_those_before() -> None:
     ],
 )
 def test_impossible_sampling_is_refused_by_name(section: dict[str, object], message: str) -> None:
+    params = small_params(generate=section, diffusion={"null_probability": 0.0})
     with pytest.raises(StageError, match=message):
-        generate.check_sampling(small_params(generate=section))
+        generate.check_sampling(params)
 
 
 def test_every_option_of_the_parameters_reaches_the_sampler() -> None:
