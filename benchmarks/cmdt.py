@@ -24,8 +24,9 @@ Parts:
   spread is the deviation between samples.
 * seams: change from frame to frame where chunks meet over that within them (1: the same), first and
   second differences, for overlaps of 0 to 16 frames.
-* targets: the pose model trained under each target and loss for a few steps (`--train-steps`, by
-  default 200) on the shards under `--root`, and its error in x_0 by noise level on unseen people.
+* settings: the pose model trained with the paper's settings and with the sample's, added one after
+  the other, on the shards under `--root`: the generated head's speed and range over the truth's,
+  how far samples of one input differ (degrees), and squared error of x_0 by noise level.
 * gpu: training in float32 and bf16, eager and compiled; the share of the device's bf16 peak that
   the model's arithmetic reaches, and of what one large matrix product reaches on it. Sampling too.
 
@@ -53,7 +54,7 @@ from dimitra.cmdt.recursion import SamplingConfig  # noqa: E402
 from pipelines.params import load  # noqa: E402
 
 CPU_PARTS = ("attention", "blocks", "steps", "sampling", "quality", "seams")
-ALL_PARTS = (*CPU_PARTS, "targets", "gpu")
+ALL_PARTS = (*CPU_PARTS, "settings", "gpu")
 MOTION_DIFFUSE_S = {100: 0.47, 1600: 6.2}
 """Eight decoder blocks of MotionDiffuse, forward and backward, batch 4, two cores of a server."""
 BF16_PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
@@ -229,13 +230,15 @@ def seams(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def targets(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """What to predict, and where to count its error."""
-    from benchmarks.motion.targets import compare
+def settings(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """What each setting of the sample's training does to the head."""
+    from benchmarks.motion.settings import compare
 
-    steps = options.train_steps or 200
-    rows = compare(options.root, load(), "pose", steps)
-    _show(f"squared error of x_0, pose, {steps} training steps", rows)
+    params = load(ROOT / "conf" / "sample.yaml")
+    rows = compare(
+        options.root, options.truth, params, options.train_steps, options.samples, options.clips
+    )
+    _show("pose, chorus test", rows)
     return rows
 
 
@@ -264,7 +267,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=24, help="test clips, for quality and seams")
     parser.add_argument("--every", type=int, default=1, help="take each n-th sampler setting")
     parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 4, 8, 16], help="for seams")
-    parser.add_argument("--train-steps", type=int, help="for targets")
+    parser.add_argument("--train-steps", type=int, help="for settings; by default the profile's")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     return parser.parse_args()
 
@@ -274,7 +277,7 @@ def _missing(options: argparse.Namespace, part: str) -> str | None:
     if part == "gpu" and not torch.cuda.is_available():
         return "it needs a GPU that torch sees"
     shards = options.root / "data" / "shards"
-    if part == "targets" and not any(shards.glob("test-chorus-*.tar")):
+    if part == "settings" and not any(shards.glob("test-chorus-*.tar")):
         return f"{shards} has no test shards of chorus: run `dvc repro` first"
     if part in {"quality", "seams"}:
         for path in (options.root / "models" / "lips" / "config.json", options.truth / "chorus"):
@@ -295,7 +298,7 @@ def main() -> None:
         "steps": steps,
         "quality": quality,
         "seams": seams,
-        "targets": targets,
+        "settings": settings,
         "gpu": gpu,
     }
     for part in parts:

@@ -94,7 +94,7 @@ def learn(clip: MotionClip, part: str, steps: int | None) -> tuple[TrainedPart, 
     loss = float(np.mean([record.diffusion for record in curve[-LAST_STEPS:]]))
     mouth = mouth_columns(params.fit.face_model)
     window, diffusion = params.model.window, params.diffusion.steps
-    return TrainedPart(part, plan.columns, window, diffusion, model, mouth), loss  # type: ignore[arg-type]
+    return TrainedPart(part, plan.columns, window, diffusion, model, mouth), loss
 
 
 def judge(trained: TrainedPart, clip: MotionClip, sampling: SamplingConfig) -> tuple[float, float]:
