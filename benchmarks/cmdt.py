@@ -20,8 +20,8 @@ Parts:
   of steps. Weights are random here: they do not change what is computed.
 * quality: errors against truth on chorus' test clips for the models under `--root` (by default
   those of `dvc repro`), by sampler and number of steps. Errors are shares of the frozen first
-  pose's; correlation is the mouth's with truth, of one sample; speed is the head's over truth's;
-  spread is the deviation between samples.
+  pose's; correlation is the mouth's with truth, of one sample; speed is the
+  head's turning over truth's; spread is the deviation between samples.
 * seams: change from frame to frame where chunks meet over that within them (1: the same), first and
   second differences, for overlaps of 0 to 16 frames.
 * settings: the pose model trained with the paper's settings and with the sample's, added one after

@@ -22,7 +22,8 @@ from dimitra.cmdt.recursion import SamplingConfig, denoiser_of, generate_part
 from dimitra.diffusion.samplers import sample
 from dimitra.diffusion.schedule import linear_schedule
 from dimitra.diffusion.spacing import spaced_steps
-from dimitra.morphable.coefficients import PARTS
+from dimitra.metrics.motion import head_speed
+from dimitra.morphable.coefficients import ANGLES, PARTS
 
 FPS = 25
 SIZES = {"lips": 13, "expression": 51, "pose": 6}
@@ -131,9 +132,9 @@ def quality(
             pairs.append((clip, known))
     if not pairs:
         raise ValueError(f"no test clip under {root / 'data/shards'} has a truth under {truth}")
-    mouth, pose = list(models[0].columns), list(models[2].columns)
+    mouth = list(models[0].columns)
     frozen = float(np.mean([np.abs(c.motion[:1] - t)[:, mouth].mean() for c, t in pairs]))
-    speed = float(np.mean([np.abs(np.diff(t[:, pose], axis=0)).mean() for _, t in pairs]))
+    speed = float(np.mean([head_speed(t[:, ANGLES], FPS) or 0.0 for _, t in pairs]))
     rows = []
     for sampler, spacing, count in settings:
         errors, mean_errors, likeness, speeds, spreads = [], [], [], [], []
@@ -148,7 +149,7 @@ def quality(
             errors.append(np.abs(lips - known[:, mouth]).mean())
             mean_errors.append(np.abs(lips.mean(axis=0) - known[:, mouth]).mean())
             likeness.append(correlation(lips[0], known[:, mouth]))
-            speeds.append(np.mean([np.abs(np.diff(one["pose"], axis=0)).mean() for one in drawn]))
+            speeds.append(np.mean([head_speed(one["pose"][:, :3], FPS) or 0.0 for one in drawn]))
             spreads.append(lips.std(axis=0).mean())
         rows.append(
             {
