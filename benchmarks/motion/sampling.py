@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.motion.costs import profile_config, seconds_of, synthetic_batch
 from dimitra.cmdt import checkpoint
 from dimitra.cmdt.checkpoint import TrainedPart
-from dimitra.cmdt.chunks import SeamReport, seam_report
+from dimitra.cmdt.chunks import seam_report
 from dimitra.cmdt.dataset import MotionClip, ShardCorpus
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.recursion import SamplingConfig, denoiser_of, generate_part
@@ -26,6 +26,7 @@ from dimitra.metrics.motion import head_speed
 from dimitra.morphable.coefficients import ANGLES, PARTS
 
 FPS = 25
+RESAMPLES = 200
 SIZES = {"lips": 13, "expression": 51, "pose": 6}
 
 SETTINGS: tuple[tuple[str, str, int], ...] = (
@@ -189,8 +190,9 @@ def seams(
                     clip = corpus.load(clip_id)
                     motion = generate_part(trained, clip.drive, clip.motion[0], how, clip_id)
                     made.append(motion / scale)
-                report: SeamReport | None = seam_report(made, longest, overlap)
+                report = seam_report(made, longest, overlap)
                 if report is not None:
+                    low, high = _interval(made, longest, overlap)
                     rows.append(
                         {
                             "part": part,
@@ -198,7 +200,24 @@ def seams(
                             "mouth": mouth if part == "lips" else "",
                             "seams": report.seams,
                             "step": report.seam_step / report.inside_step,
+                            "low": low,
+                            "high": high,
                             "bend": report.seam_bend / report.inside_bend,
                         }
                     )
     return rows
+
+
+def _interval(
+    motions: Sequence[NDArray[np.float32]], longest: int, overlap: int
+) -> tuple[float, float]:
+    """95 % interval of the ratio of steps: percentiles over clips drawn with replacement."""
+    generator = np.random.default_rng(0)
+    ratios = []
+    for _ in range(RESAMPLES):
+        chosen = [motions[i] for i in generator.integers(len(motions), size=len(motions))]
+        report = seam_report(chosen, longest, overlap)
+        if report is not None:
+            ratios.append(report.seam_step / report.inside_step)
+    low, high = np.percentile(ratios, (2.5, 97.5))
+    return float(low), float(high)
