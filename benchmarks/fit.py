@@ -27,27 +27,31 @@ crops where there is none. What the rows mean:
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-from fitting.blinks import blink_counts
-from fitting.corpus import Sample, read_samples, tensor
-from fitting.errors import correlations, errors, spreads
-from fitting.meshes import with_meshes
-from fitting.sources import Source, sources
-from fitting.still import StillFaces, jitter
-from fitting.tally import Tally, report
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-from dimitra.assets import asset_path
-from dimitra.faces.landmarks import load_68
-from dimitra.faces.mediapipe import MediaPipeLandmarker
-from dimitra.morphable import open_head
-from dimitra.morphable.coefficients import MOUTH
-from dimitra.morphable.fit import FitSettings
-from dimitra.morphable.model import FaceModel
-from pipelines.params import load
+import torch  # noqa: E402
+
+from benchmarks.fitting.blinks import blink_counts  # noqa: E402
+from benchmarks.fitting.corpus import Sample, read_samples, tensor  # noqa: E402
+from benchmarks.fitting.errors import correlations, errors, spreads  # noqa: E402
+from benchmarks.fitting.meshes import with_meshes  # noqa: E402
+from benchmarks.fitting.sources import Source, sources  # noqa: E402
+from benchmarks.fitting.still import StillFaces, jitter  # noqa: E402
+from benchmarks.fitting.tally import Tally, report  # noqa: E402
+from dimitra.assets import asset_path  # noqa: E402
+from dimitra.faces.landmarks import load_68  # noqa: E402
+from dimitra.faces.mediapipe import MediaPipeLandmarker  # noqa: E402
+from dimitra.morphable import open_head  # noqa: E402
+from dimitra.morphable.coefficients import MOUTH  # noqa: E402
+from dimitra.morphable.fit import FitSettings  # noqa: E402
+from dimitra.morphable.model import FaceModel  # noqa: E402
+from pipelines.params import load  # noqa: E402
 
 STILL_CLIPS = 4
 

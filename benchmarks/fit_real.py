@@ -104,7 +104,7 @@ def fit_video(path: Path, model: FaceModel, params: Params, source: str) -> Fitt
     measured, detected = torch.from_numpy(track["landmarks"]), torch.from_numpy(track["detected"])
     frames = read_video(parts["mp4"], fps=fps)
     if source == "encoder":
-        pictures = torch.from_numpy(frames).split(BLOCK)
+        pictures = torch.split(torch.from_numpy(frames), BLOCK)
         fit = checked(model, encode_clip(load_encoder(), model, pictures), measured)
     else:
         mesh = mesh_landmarks(track, path.stem) if source == "mediapipe" else None

@@ -41,7 +41,7 @@ from dimitra.cmdt.dataset import MotionClip, ShardCorpus, Windows  # noqa: E402
 from dimitra.cmdt.parts import mouth_columns  # noqa: E402
 from dimitra.cmdt.recursion import SamplingConfig, generate_part  # noqa: E402
 from dimitra.cmdt.training import deterministic, train  # noqa: E402
-from dimitra.morphable.coefficients import EXPRESSION_SIZE, PARTS  # noqa: E402
+from dimitra.morphable.coefficients import EXPRESSION_SIZE, PARTS, Part  # noqa: E402
 from pipelines.params import load  # noqa: E402
 from pipelines.shard import moments  # noqa: E402
 from pipelines.training import Plan, build_model  # noqa: E402
@@ -68,7 +68,7 @@ class OneClip:
         return self._clip
 
 
-def learn(clip: MotionClip, part: str, steps: int | None) -> tuple[TrainedPart, float]:
+def learn(clip: MotionClip, part: Part, steps: int | None) -> tuple[TrainedPart, float]:
     """A part trained on one clip, and its last loss."""
     params = load()
     corpus = OneClip(clip)
@@ -77,7 +77,7 @@ def learn(clip: MotionClip, part: str, steps: int | None) -> tuple[TrainedPart, 
         "expression": moments([clip.motion[:, :EXPRESSION_SIZE]]),
         "pose": moments([clip.motion[:, EXPRESSION_SIZE:]]),
     }
-    plan = Plan(params, part, (), stats, "overfit", "")  # type: ignore[arg-type]
+    plan = Plan(params, part, (), stats, "overfit", "")
     model = build_model(plan, corpus)
     windows = Windows(
         corpus,

@@ -17,6 +17,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,16 +83,22 @@ def measure(draw: Draw, frames: int, repeats: int) -> Timing:
     return min(timings, key=lambda timing: timing.total_s)
 
 
+def reference(size: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The photo's face and its alignment, at the renderer's size."""
+    photo: Any = astronaut
+    return resize_reference(photo()[0:256, 96:352], CROP, size)
+
+
 def mesh(size: int) -> Draw:
     """The mesh renderer on the photo."""
-    photo, crop = resize_reference(astronaut()[0:256, 96:352], CROP, size)
+    photo, crop = reference(size)
     renderer, still = MeshRenderer(open_head.load()), np.zeros(70, np.float32)
     return lambda m: renderer.render(photo, np.zeros(80, np.float32), crop, still, m)
 
 
 def neural(size: int, weights: str | None, device: str) -> Draw:
     """PIRender on the photo."""
-    photo, crop = resize_reference(astronaut()[0:256, 96:352], CROP, size)
+    photo, crop = reference(size)
     if weights is not None:
         renderer = pirender.load(asset_path(weights), device)
     else:

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -256,10 +257,11 @@ def _changed(cluster: Cluster, settings: Sequence[str]) -> Cluster:
     """
     types = {field.name: field.type for field in fields(Cluster)}
     for setting in settings:
-        name, _, value = setting.partition("=")
+        name, _, text = setting.partition("=")
         if name not in types:
             raise SystemExit(f"--set {setting}: no such assumption; there are {', '.join(types)}")
-        cluster = replace(cluster, **{name: int(value) if types[name] == "int" else float(value)})
+        value: Any = int(text) if types[name] == "int" else float(text)
+        cluster = replace(cluster, **{name: value})
     return cluster
 
 

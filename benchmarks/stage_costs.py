@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from dimitra.clips import Clip, ClipError
 from dimitra.shards import Members
@@ -51,11 +52,11 @@ def job_of(stage: str) -> Job:
     def take(job: Job, *_: object) -> None:
         raise Taken(job)
 
-    module.run = take  # type: ignore[attr-defined]
-    try:
-        module.main()
-    except Taken as taken:
-        return taken.job
+    with patch.object(module, "run", take):
+        try:
+            module.main()
+        except Taken as taken:
+            return taken.job
     raise RuntimeError(f"pipelines.{stage} ran no job")
 
 

@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,10 @@ def note_costs(number: int = 5000) -> dict[str, float]:
     """
     import ray
 
-    record = ray.remote(Record).options(num_cpus=0).remote()
-    noter = ray.remote(_Noter).options(num_cpus=0).remote(record)
+    record_class: Any = ray.remote(Record)
+    record = record_class.options(num_cpus=0).remote()
+    noter_class: Any = ray.remote(_Noter)
+    noter = noter_class.options(num_cpus=0).remote(record)
     ray.get(noter.notes.remote(200))
     before = (_cpu_s(record), _cpu_s(noter))
     wall_s = ray.get(noter.notes.remote(number))
@@ -149,13 +152,14 @@ def wait_costs() -> dict[str, float]:
     """
     import ray
 
-    gate = ray.remote(_Gate).options(num_cpus=0).remote()
+    gate_class: Any = ray.remote(_Gate)
+    gate = gate_class.options(num_cpus=0).remote()
     pending = [gate.hold.remote() for _ in range(max(_SLOTS))]
     costs = {}
     for slots in _SLOTS:
         references = [*pending[: slots - 1], ray.put(0)]
         costs[f"wait_ms_{slots}"] = 1e3 * _seconds_each(
-            lambda references=references: ray.wait(references, num_returns=1, timeout=0.25), 20
+            partial(ray.wait, references, num_returns=1, timeout=0.25), 20
         )
     ray.kill(gate)
     return costs
@@ -175,10 +179,10 @@ def loop_costs() -> dict[str, float]:
             noop.job("noop", (unit,), Path("noop")), Resources(), {}, WorkCache(Storage("/")),
             SharedWorkspace(Path("/"), Path("/")), None, Parcel(), {}, lambda _: Delivery(),
             lambda *_: None, deque(),
-            [Slot(None, n, None, Home(n, str(n // 16)), Task(unit, 1), orders[n])
-             for n in range(slots)],
+            [Slot(None, n, None, Home(n, str(n // 16), f"node{n // 16}"), None, True,
+                  Task(unit, 1), orders[n]) for n in range(slots)],
         )  # fmt: skip
-        pool._states = {order.attempt: InFlight({"clip": 1.0}, 5, 0) for order in orders}
+        pool._states = {order.attempt: InFlight(("clip",), 1.0, 5) for order in orders}
         began = time.process_time()
         for _ in range(10):
             pool._state()
@@ -203,7 +207,7 @@ def start_costs(number: int = 200) -> dict[str, float]:
         )
         for _ in range(number)
     ]
-    calls = [actor.prepare.remote(None, {}) for actor in actors]
+    calls = [actor.arrive.remote({}) for actor in actors]
     spent_s = time.process_time() - began
     del calls
     return {"start_ms": 1e3 * spent_s / number}

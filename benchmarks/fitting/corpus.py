@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def read_samples(crops: Path, truth: Path, clips: int) -> dict[str, Sample]:
         clip: Sample(
             read_npz(parts[clip]["track.npz"]),
             read_npz((truth / clip.split("-")[0] / f"{clip}.npz").read_bytes()),
-            lambda mp4=parts[clip]["mp4"]: read_video(mp4),
+            partial(read_video, parts[clip]["mp4"]),
         )
         for clip in sorted(parts)[:: max(1, len(parts) // clips)]
     }

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.fitting.corpus import Sample, crop_view, tensor
 from dimitra.morphable.camera import angles_of, rotation
 from dimitra.morphable.fit import ClipFit
 from dimitra.morphable.model import FaceModel, interocular
-from fitting.corpus import Sample, crop_view, tensor
 
 FACE = ("skin", "lips", "eyelids", "brows")
 STILL_STD = 1e-3

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.fitting.corpus import CROP_PX, Sample
 from dimitra.faces.mediapipe import MediaPipeLandmarker, complete
 from dimitra.faces.mesh import FaceMesh, pack
-from fitting.corpus import CROP_PX, Sample
 
 SCALE = 2
 """Landmarks are measured on the crop at twice its size, as the crop stage does."""
@@ -54,11 +54,6 @@ def enlarge(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(large.clamp(0, 255).round().byte().permute(1, 2, 0).numpy())
 
 
-def to_large(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Crop pixels to pixels of the enlarged crop."""
-    return (points + 0.5) * SCALE - 0.5
-
-
 def to_crop(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Pixels of the enlarged crop to crop pixels."""
-    return (points + 0.5) / SCALE - 0.5
+    return np.asarray((points + 0.5) / SCALE - 0.5, np.float32)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmarks.fitting.corpus import Sample, exact_landmarks, tensor
 from dimitra.morphable.correspondence import mediapipe_478
 from dimitra.morphable.fit import ClipFit, FitSettings, checked, fit_clip
 from dimitra.morphable.head_encoder import encode_clip
 from dimitra.morphable.head_encoder_weights import load
 from dimitra.morphable.model import FaceModel
-from fitting.corpus import Sample, exact_landmarks, tensor
 from pipelines.fitters.frames import BLOCK
 from pipelines.fitters.open_head import mesh_landmarks
 
@@ -53,9 +53,9 @@ def from_mesh(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:
 def from_pictures(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:  # noqa: ARG001
     """The head encoder's answer to the pictures alone; no landmarks, nothing is fitted."""
     encoder = load()
-    frames = torch.from_numpy(sample.frames())
+    blocks = torch.split(torch.from_numpy(sample.frames()), BLOCK)
     landmarks = tensor(sample.track["landmarks"])
-    return lambda: checked(model, encode_clip(encoder, model, frames.split(BLOCK)), landmarks)
+    return lambda: checked(model, encode_clip(encoder, model, blocks), landmarks)
 
 
 def from_truth(model: FaceModel, sample: Sample, settings: FitSettings) -> Fit:

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.fitting.corpus import CROP_PX, Sample
+from benchmarks.fitting.errors import FACE
+from benchmarks.fitting.meshes import enlarge, mesh_of
 from dimitra.faces.landmarks import Landmarker
 from dimitra.faces.mediapipe import MediaPipeLandmarker
 from dimitra.faces.track import measure_steadily, smooth_boxes
 from dimitra.morphable.camera import aligned_to_crop, project, to_camera
 from dimitra.morphable.fit import ClipFit
 from dimitra.morphable.model import FaceModel
-from fitting.corpus import CROP_PX, Sample
-from fitting.errors import FACE
-from fitting.meshes import enlarge, mesh_of
 
 FRAMES, NOISE = 50, 2.0
 """Pictures, and the standard deviation of their noise (of 255)."""

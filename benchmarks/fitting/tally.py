@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fitting.blinks import SHARES
+from benchmarks.fitting.blinks import SHARES
 
 ROWS = (
     ("rotation", "rotation error", "deg", "goal < 1.5"),

@@ -19,9 +19,9 @@ from dimitra.cmdt.chunks import seam_report
 from dimitra.cmdt.dataset import MotionClip, ShardCorpus
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.recursion import SamplingConfig, denoiser_of, generate_part
-from dimitra.diffusion.samplers import sample
+from dimitra.diffusion.samplers import Sampler, sample
 from dimitra.diffusion.schedule import linear_schedule
-from dimitra.diffusion.spacing import spaced_steps
+from dimitra.diffusion.spacing import Spacing, spaced_steps
 from dimitra.metrics.motion import head_speed
 from dimitra.morphable.coefficients import ANGLES, PARTS
 
@@ -29,7 +29,7 @@ FPS = 25
 RESAMPLES = 200
 SIZES = {"lips": 13, "expression": 51, "pose": 6}
 
-SETTINGS: tuple[tuple[str, str, int], ...] = (
+SETTINGS: tuple[tuple[Sampler, Spacing, int], ...] = (
     ("ddim", "leading", 5),
     ("ddim", "leading", 10),
     ("ddim", "leading", 25),
@@ -58,13 +58,13 @@ def real_time(profile: str, rounds: int, device: torch.device) -> list[dict[str,
         trained = TrainedPart(part, tuple(range(SIZES[part])), 0, 500, model, ())
         windows.append((trained, synthetic_batch(model.config, 1, config.frames, device)))
     for sampler, spacing, count in SETTINGS:
-        steps = spaced_steps(schedule, count, spacing)  # type: ignore[arg-type]
+        steps = spaced_steps(schedule, count, spacing)
 
         def work() -> None:
             for trained, data in windows:
                 denoise = denoiser_of(trained, data.conditions, data.mask)
                 generator = torch.Generator().manual_seed(0)
-                sample(sampler, denoise, data.noise, schedule, steps, generator)  # type: ignore[arg-type] # noqa: B023
+                sample(sampler, denoise, data.noise, schedule, steps, generator)  # noqa: B023
 
         taken = seconds_of(work, rounds, device)
         rows.append(
@@ -108,7 +108,11 @@ def _draw(
 
 
 def quality(
-    root: Path, truth: Path, settings: Iterable[tuple[str, str, int]], samples: int, clips: int
+    root: Path,
+    truth: Path,
+    settings: Iterable[tuple[Sampler, Spacing, int]],
+    samples: int,
+    clips: int,
 ) -> dict[str, Any]:
     """Errors of generated test clips against the truth, for each sampler and number of steps.
 
@@ -143,7 +147,7 @@ def quality(
         for clip, known in pairs:
             drawn = []
             for number in range(samples):
-                sampling = SamplingConfig(sampler, count, number, spacing)  # type: ignore[arg-type]
+                sampling = SamplingConfig(sampler, count, number, spacing)
                 drawn.append(_draw(models, clip, sampling))
                 seconds += len(clip.motion) / FPS
             lips = np.stack([one["lips"] for one in drawn])

@@ -55,7 +55,7 @@ class FrameByFrame:
         with av.open(str(path)) as container:
             container.streams.video[0].codec_context.thread_count = 1
             for frame in container.decode(video=0):
-                picture = frame.to_ndarray(format="rgb24")
+                picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 faces = self._detector(picture, 0)
                 if faces:
                     face = max(faces, key=lambda one: one.area())
@@ -66,7 +66,8 @@ class FrameByFrame:
                 pictures.append(picture)
         if not points:
             raise ValueError(f"{path.name}: no face in any frame")
-        x, y, side = _square(np.stack(points), *pictures[0].shape[:2], crop.margin)
+        height, width = pictures[0].shape[:2]
+        x, y, side = _square(np.stack(points), height, width, crop.margin)
         cut = (
             np.asarray(
                 Image.fromarray(picture[y : y + side, x : x + side]).resize(

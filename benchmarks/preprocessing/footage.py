@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import numpy as np
 from dimitra.clips import Clip
 from dimitra.datasets.original import sha256_of
 from dimitra.media.audio import read_audio
+from dimitra.media.container import probe
 from dimitra.media.video import FPS, SCALING, encode_mp4, iterate_frames, scaler
+from pipelines.aligning import aligner_params
 from pipelines.params import Params
 
 DATASET = "footage"
@@ -61,10 +63,7 @@ def make(folder: Path, sources: Sequence[Path], side: int, seconds: float | None
 
 def clip_of(folder: Path, path: Path, number: int, shard: int = 0) -> Clip:
     """The manifest row of a file, as far as the stages need it."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        duration_s = float(stream.duration * stream.time_base)
-        width, height = stream.width, stream.height
+    info = probe(path)
     return Clip(
         clip_id=f"{DATASET}-someone-{number:05d}",
         dataset=DATASET,
@@ -75,29 +74,35 @@ def clip_of(folder: Path, path: Path, number: int, shard: int = 0) -> Clip:
         sha256=sha256_of([path]),
         start_s=0.0,
         end_s=None,
-        duration_s=duration_s,
+        duration_s=info.duration_s,
         fps=float(FPS),
-        width=width,
-        height=height,
+        width=info.width,
+        height=info.height,
         transcript=None,
         shard=shard,
     )
 
 
-def worker_params(stage: str, params: Params, folder: Path, aligner: Path) -> Mapping[str, Any]:
-    """What ``make_worker`` of a stage takes, for clips below ``folder``."""
-    limits, roots = params.limits.model_dump(), {DATASET: str(folder)}
-    section = {
-        "crop": params.crop,
-        "fit": params.fit,
-        "transcribe": params.transcribe,
-        "speech": params.speech,
-    }.get(stage)
-    values = {} if section is None else section.model_dump(exclude={"deadline_s"})
-    return {
-        "ingest": {"limits": limits, "roots": roots},
-        "crop": {"crop": values, "limits": limits, "roots": roots},
-        "fit": values,
-        "transcribe": {**values, "listens": True},
-        "speech": {**values, "aligner": str(aligner)},
-    }[stage]
+def worker_params(stage: str, params: Params, folder: Path, aligner: Path) -> dict[str, Any]:
+    """What ``make_worker`` of a stage takes, for clips below ``folder``.
+
+    Raises:
+        ValueError: it is not one of the preprocessing's stages.
+    """
+    files = {"limits": params.limits.model_dump(), "roots": {DATASET: str(folder)}}
+    match stage:
+        case "ingest":
+            return files
+        case "crop":
+            return {"crop": params.crop.model_dump(exclude={"deadline_s"}), **files}
+        case "fit":
+            return params.fit.model_dump(exclude={"deadline_s"})
+        case "transcribe":
+            return {**params.transcribe.model_dump(exclude={"deadline_s"}), "listens": True}
+        case "speech":
+            return {
+                **params.speech.model_dump(exclude={"deadline_s", "mfa"}),
+                **aligner_params(params),
+                "aligner_folder": str(aligner),
+            }
+    raise ValueError(f"no stage {stage}")

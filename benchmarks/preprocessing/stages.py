@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmarks.preprocessing.footage import clip_of, worker_params
 from dimitra.clips import Clip, ClipError
 from dimitra.shards import Members
 from pipelines.params import load
+from pipelines.workers import BatchWorker, load_worker
 
 STAGES = ("ingest", "crop", "fit", "transcribe", "speech")
 _NEEDS = {"fit": ("crop",), "transcribe": ("crop",), "speech": ("crop", "transcribe")}
@@ -34,10 +36,11 @@ def measure(stage: str, videos: Path, parts: Path, aligner: Path) -> dict[str, A
 
     The first clip is done twice, and the first time is not counted.
     """
-    params = load()
-    module = importlib.import_module(f"pipelines.{stage}")
+    params = worker_params(stage, load(), videos, aligner)
+    name = f"pipelines.{stage}"
+    importlib.import_module(name)  # not counted as loading
     began = time.process_time()
-    worker = module.make_worker(dict(worker_params(stage, params, videos, aligner)))
+    worker = load_worker(f"{name}:make_worker", params)
     load_s = time.process_time() - began
     if stage == "crop":
         return _crop(worker, videos, parts) | {"load_core_s": load_s}
@@ -52,7 +55,7 @@ def measure(stage: str, videos: Path, parts: Path, aligner: Path) -> dict[str, A
             continue
         began = time.process_time()
         try:
-            result = worker(clip, members)
+            result = _result(worker, clip, members)
         except ClipError:
             refused += turn > 0
             continue
@@ -61,6 +64,18 @@ def measure(stage: str, videos: Path, parts: Path, aligner: Path) -> dict[str, A
         if turn:
             core_s, video_s, done = core_s + spent, video_s + clip.duration_s, done + 1
     return _row(done, video_s, core_s, refused) | {"load_core_s": load_s}
+
+
+def _result(worker: BatchWorker, clip: Clip, members: Members) -> Members:
+    """A clip's parts.
+
+    Raises:
+        ClipError: it has none.
+    """
+    (result,) = worker.many([clip], [worker.load(clip, members)])
+    if isinstance(result, ClipError):
+        raise result
+    return result
 
 
 def _row(done: int, video_s: float, core_s: float, refused: int = 0) -> dict[str, Any]:
@@ -75,13 +90,13 @@ def _row(done: int, video_s: float, core_s: float, refused: int = 0) -> dict[str
     }
 
 
-def _crop(worker: Any, videos: Path, parts: Path) -> dict[str, Any]:
+def _crop(worker: BatchWorker, videos: Path, parts: Path) -> dict[str, Any]:
     clips = clips_in(videos)
-    worker(clips[0], {})
+    _result(worker, clips[0], {})
     core_s = 0.0
     for clip in clips:
         began = time.process_time()
-        result = worker(clip, {})
+        result = _result(worker, clip, {})
         core_s += time.process_time() - began
         _write(parts / "crop" / clip.clip_id, result)
     return _row(len(clips), sum(clip.duration_s for clip in clips), core_s)
@@ -94,12 +109,11 @@ def race(videos: Path, rounds: int) -> dict[str, dict[str, Any]]:
         A row each for ``crop``, ``reencode`` and ``frame by frame``.
     """
     params = load()
-    module = importlib.import_module("pipelines.crop")
-    crop = module.make_worker(dict(worker_params("crop", params, videos, Path())))
+    crop = load_worker("pipelines.crop:make_worker", worker_params("crop", params, videos, Path()))
     usual = FrameByFrame()
     clips = clips_in(videos)
-    runners = {
-        "crop": lambda clip: crop(clip, {}),
+    runners: dict[str, Callable[[Clip], object]] = {
+        "crop": lambda clip: _result(crop, clip, {}),
         "reencode": lambda clip: reencode(videos / clip.path, params.crop),
         "frame by frame": lambda clip: usual(videos / clip.path, params.crop),
     }

@@ -58,7 +58,7 @@ def test_the_block_of_two_attentions_starts_as_the_identity() -> None:
 
 def test_every_setting_is_one_that_the_schedule_offers() -> None:
     for _, spacing, count in SETTINGS:
-        assert len(spaced_steps(linear_schedule(500), count, spacing)) == count  # type: ignore[arg-type]
+        assert len(spaced_steps(linear_schedule(500), count, spacing)) == count
 
 
 def test_truth_is_found_by_clip_and_must_have_its_length(tmp_path: Path) -> None:

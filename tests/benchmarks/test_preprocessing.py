@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from benchmarks import preprocess
 from benchmarks.preprocessing import footage, stages
 from benchmarks.preprocessing.floors import FrameByFrame, reencode
 from benchmarks.preprocessing.runtime import copies
+from benchmarks.stage_costs import job_of
 from dimitra.faces.detector import DlibDetector
 from dimitra.media.container import probe
 from dimitra.media.video import encode_mp4, read_video
@@ -67,6 +69,28 @@ def test_stages_hand_their_parts_on(tmp_path: Path, raw: Path) -> None:
     assert (row["clips"], row["refused"]) == (1, 0)
     parts = tmp_path / "parts" / "crop" / f"{footage.DATASET}-someone-00000"
     assert sorted(path.name for path in parts.iterdir()) == ["flac", "mp4", "track.npz"]
+
+
+@pytest.mark.parametrize("name", ["crop", "fit", "transcribe", "speech"])
+def test_a_worker_is_given_all_that_its_stage_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(f"pipelines.{name}.read_manifest", list)
+    monkeypatch.setattr(f"pipelines.{name}.units_of", lambda *_: ())
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "conf" / "sample.yaml", tmp_path / "params.yaml")
+    given = job_of(name).params
+    params = footage.worker_params(name, load(), tmp_path, tmp_path / "aligner")
+    assert given.keys() <= params.keys()
+    apart = {"roots", "listens", "aligner_folder"}
+    assert {key: params[key] for key in given.keys() - apart} == {
+        key: given[key] for key in given.keys() - apart
+    }
+
+
+def test_a_stage_without_a_worker_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no stage shard"):
+        footage.worker_params("shard", load(ROOT / "params.yaml"), tmp_path, tmp_path)
 
 
 def test_copies_are_clips_of_their_own_spread_over_shards(raw: Path) -> None:
