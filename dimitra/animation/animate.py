@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -205,14 +206,14 @@ def _animate(
     drive, text = _drive(sound, folder, settings, scratch, wishes.transcript, report, told)
     motions = []
     for number, video in enumerate(videos):
-        step = "motion" if len(videos) == 1 else f"motion {number + 1} of {len(videos)}"
+        of = "" if len(videos) == 1 else f" {number + 1} of {len(videos)}"
         generated = sampled_motion(
             parts,
             drive,
             likeness.motion,
             settings.sampling(wishes.seed),
             number,
-            lambda done, all_, step=step: report(step, done, all_),
+            functools.partial(report, f"motion{of}"),
         )
         motion = staged(
             generated,
@@ -222,12 +223,11 @@ def _animate(
             expression_scale=wishes.expression_scale,
             angle_limit_rad=settings.render.angle_limit_rad,
         )
-        step = "video" if len(videos) == 1 else f"video {number + 1} of {len(videos)}"
         frames = _frames(draw, picture, settings.crop.size, likeness, motion, name)
         with whole_file(video) as file:
             write_film(
                 file,
-                _counted(frames, len(motion), step, report),
+                _counted(frames, len(motion), f"video{of}", report),
                 wishes.size,
                 VIDEO_FPS,
                 sound.playback,
@@ -265,7 +265,7 @@ def _places(out: Path, samples: int, inputs: tuple[object, ...]) -> list[Path]:
 
 def _decoding(report: Progress) -> Callable[[float, float | None], None]:
     def decoded(done_s: float, all_s: float | None) -> None:
-        report("sound", round(done_s), 0 if all_s is None else math.ceil(all_s))
+        report("sound", math.ceil(done_s), 0 if all_s is None else math.ceil(all_s))
 
     return decoded
 
@@ -287,7 +287,7 @@ def _drive(
         load_aligner(folder, settings, told),
         transcript,
         told,
-        lambda done, all_: report("words", done, all_),
+        functools.partial(report, "words"),
     )
     encoder = load_speech_encoder(
         section.encoder,
@@ -302,7 +302,7 @@ def _drive(
         section.block_s,
         section.overlap_s,
         scratch / "features.f16",
-        lambda done, all_: report("speech features", done, all_),
+        functools.partial(report, "speech features"),
         whole=section.encoder in NORMALISING,
     )
     text_encoder = load_text_encoder(

@@ -21,6 +21,8 @@ from dimitra.faces.track import measure_steadily
 
 SEARCH_SIDES_PX = (320, 640, 1280, 2560)
 """Longer side of the picture in which a face is sought: the next one where none is found."""
+LARGEST_ZOOM = 4
+"""A photo is not enlarged further: what then is as large as a face should be is none."""
 MIN_CROP_PX = 48
 """Side of the photo's square below which there is no face to speak of."""
 SOFT = 0.5
@@ -118,7 +120,7 @@ class FaceFinder:
             found = [face for face in self._detector.detect(picture) if face.score >= 0.0]
             if found:
                 return _apart(found), size
-            if side >= longest:
+            if side >= LARGEST_ZOOM * longest:
                 break
         raise AnimationError(
             f"no face is found in {name}; it takes a photo of a person who looks at the camera, "
@@ -132,7 +134,8 @@ class FaceFinder:
         size = self._settings.size
         grey = np.asarray(Image.fromarray(picture).convert("L"))
         place = face_box(to_crop(points, box.transform(size)))
-        return measure_steadily(self._landmarker, grey[None], place)[0]
+        measured = measure_steadily(self._landmarker, grey[None], place)
+        return np.asarray(measured[0], np.float32)
 
 
 def cut(photo: NDArray[np.uint8], box: CropBox, size: int) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -129,11 +129,8 @@ class _Voice:
         self._rate = sample_rate_hz
         self._at = 0
         self._stop = 0
-        self._stream = cast(
-            "av.AudioStream",
-            container.add_stream(
-                "aac", rate=sample_rate_hz, options={"flags": "+bitexact"}, layout="mono"
-            ),
+        self._stream = container.add_stream(
+            "aac", rate=sample_rate_hz, options={"flags": "+bitexact"}, layout="mono"
         )
         self._stream.codec_context.bit_rate = SOUND_BIT_RATE
         self._stream.codec_context.thread_count = 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, TypeAlias
 
 import av
 import numpy as np
@@ -63,10 +63,8 @@ class Sound:
         return self.frames / VIDEO_FPS
 
 
-class Decoded(Protocol):
-    """Told how many seconds are decoded, and of how many where the file says so."""
-
-    def __call__(self, done_s: float, all_s: float | None) -> None: ...
+Decoded: TypeAlias = Callable[[float, float | None], None]
+"""Told how many seconds are decoded, and of how many where the file says so."""
 
 
 def read_sound(source: Source, folder: Path, limits: MediaLimits, decoded: Decoded) -> Sound:
@@ -188,6 +186,7 @@ def _decode(
             ) from None
         for lane in lanes:
             lane.finish(place)
+        decoded(place / native, place / native)
 
 
 def _too_long(name: str, seconds: float, limits: MediaLimits) -> None:
