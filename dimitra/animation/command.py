@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 console = Console(stderr=True, highlight=False)
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
 
 
 def animate(
@@ -53,6 +54,7 @@ def animate(
     from dimitra.animation.transcript import read_transcript
 
     logging.basicConfig(level=logging.ERROR)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as after Ctrl-C
     try:
         words = None if transcript is None else read_transcript(transcript)
         with _Bars() as bars:

@@ -69,8 +69,8 @@ def read_photo(photo: Photo, notify: Notify) -> NDArray[np.uint8]:
             file.seek(0)
             _check_head(head, size, name)
             with warnings.catch_warnings():
-                # Its own limit is a warning first; ours is checked before anything is decoded.
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                # Of damaged files, and of its own limit: ours is checked before any decoding.
+                warnings.simplefilter("ignore")
                 with Image.open(file, formats=FORMATS) as image:
                     return _decoded(image, name, notify)
     except ClipError as error:
@@ -81,10 +81,12 @@ def read_photo(photo: Photo, notify: Notify) -> NDArray[np.uint8]:
         raise AnimationError(
             f"{name} is no photo that can be read; it takes {', '.join(FORMATS)}"
         ) from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (AnimationError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them meet
         raise AnimationError(
             f"{name} is damaged or cut off ({error}); copy or export it again"
-        ) from None
+        ) from error
 
 
 def _check_head(head: bytes, size: int, name: str) -> None:

@@ -174,7 +174,8 @@ def test_what_goes_wrong_halfway_leaves_the_old_video(
     assert animation.MAX_SAMPLES == 64
 
 
-def test_ctrl_c_at_the_command(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_at_the_command(run: Path, tmp_path: Path, sent: signal.Signals) -> None:
     code = "from dimitra.cli import app; app()"
     (tmp_path / "scratch").mkdir()
     child = subprocess.Popen(
@@ -192,7 +193,7 @@ def test_ctrl_c_at_the_command(run: Path, tmp_path: Path) -> None:
     while not list(tmp_path.glob(".a.mp4.*")) and time.monotonic() < deadline:
         assert child.poll() is None
         time.sleep(0.05)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(sent)
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 130, errors
     assert "nothing was left half written" in errors

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from skimage import data
 
 from dimitra.animation.errors import AnimationError
 from dimitra.animation.face import FaceFinder
@@ -83,6 +84,14 @@ def test_a_profile_is_refused_and_a_turned_head_told() -> None:
         AnimationError, match=r"a.png shows the face in profile \(turned by 60 degrees, the limit i"
     ):
         check_view(60.0, "a.png", silent)
+
+
+@pytest.mark.skipif(bool(missing_packages()), reason="MediaPipe's system libraries are missing")
+def test_a_photo_from_the_side(finder: FaceFinder, settings: Settings) -> None:
+    side = np.repeat(data.camera()[..., None], 3, axis=2)  # CC0; in scikit-image's wheel
+    face = finder.find(side, 128, "side.png", silent)
+    with pytest.raises(AnimationError, match=r"side.png shows the face in profile \(turned by \d"):
+        read_likeness(face, side, settings, "side.png", silent)
 
 
 @pytest.mark.parametrize("mesh", [True, False])

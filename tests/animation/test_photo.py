@@ -149,3 +149,24 @@ def test_a_header_that_claims_a_picture_without_end(tmp_path: Path) -> None:
     file.write_bytes(data)
     with pytest.raises(AnimationError, match=r"a.png has .* pixels, the limit is"):
         read_photo(file, silent)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
+def test_damaged_bytes_never_end_in_anything_else(tmp_path: Path, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {"exif": exif} if kind in ("PNG", "JPEG", "WEBP", "TIFF", "AVIF") else {}
+    data = image_file(tmp_path / "a.x", small(), format=kind, **options).read_bytes()
+    rng = np.random.default_rng(0)
+    read = 0
+    for _ in range(150):
+        damaged = bytearray(data)
+        for place in rng.integers(0, min(len(data), int(rng.choice([60, 400, len(data)]))), 3):
+            damaged[place] = rng.integers(0, 256)
+        try:
+            pixels = read_photo(bytes(damaged), lambda _: None)
+        except AnimationError:
+            continue
+        read += 1
+        assert pixels.shape[2] == 3
+    assert read < 150
