@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from dimitra import asset_command
+from dimitra.animation import command as animation_command
 from dimitra.doctor import Finding
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.add_typer(asset_command.app, name="assets")
+app.command("animate")(animation_command.animate)
 
 console = Console()
 errors = Console(stderr=True)

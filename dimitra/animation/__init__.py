@@ -1,0 +1,1 @@
+"""A photo and a recording of speech become a video of a talking head."""

@@ -1,0 +1,345 @@
+"""From a photo and a recording of speech to a video of a talking head."""
+
+from __future__ import annotations
+
+import functools
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dimitra.animation.drawing import Renderer, check_size, chosen_renderer, load_renderer
+from dimitra.animation.errors import AnimationError
+from dimitra.animation.face import FaceFinder, cut
+from dimitra.animation.features import write_features
+from dimitra.animation.film import whole_file, write_film
+from dimitra.animation.likeness import Likeness, read_likeness
+from dimitra.animation.mark import metadata
+from dimitra.animation.models import load_models
+from dimitra.animation.motion import sampled_motion, staged
+from dimitra.animation.notices import Notify
+from dimitra.animation.photo import Photo, photo_name, read_photo
+from dimitra.animation.settings import Settings, parameter_file, read_settings
+from dimitra.animation.sound import PLAYBACK_RATE_HZ, Sound, read_sound
+from dimitra.animation.speech import encode_text, listen, load_aligner
+from dimitra.assets import AssetError, asset_path
+from dimitra.cmdt.drive import Drive
+from dimitra.faces.insightface import InsightFaceError
+from dimitra.media.source import Source
+from dimitra.morphable.bfm import FaceModelFileError
+from dimitra.morphable.deng import DengWeightsError
+from dimitra.render.pirender_weights import PIRenderError
+from dimitra.speech.encoders import load_speech_encoder, load_text_encoder
+from dimitra.speech.errors import EncoderError
+from dimitra.speech.features import VIDEO_FPS
+from dimitra.speech.lexicon import DictionaryError
+from dimitra.speech.mfa_program import MfaError, MfaMissingError
+from dimitra.speech.transcript import RecogniserError
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told a step's name, how much of it is done, and how much there is (0: not known)."""
+
+NORMALISING = frozenset(("wav2vec2_xlsr53_english", "wavlm_large"))
+"""Speech encoders that normalise loudness over the whole sound, so that it is encoded at once."""
+MAX_SAMPLES = 64
+MAX_SCALE = 3.0
+
+_EXPECTED = (
+    AssetError,
+    DengWeightsError,
+    DictionaryError,
+    EncoderError,
+    FaceModelFileError,
+    InsightFaceError,
+    MfaError,
+    MfaMissingError,
+    PIRenderError,
+    RecogniserError,
+)
+"""Errors of the library whose message says all that a person needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Animation:
+    """What came out.
+
+    Attributes:
+        videos: one file a sample.
+        motions: [T, 70] of each, as drawn.
+        frames: T, at 25 frames a second.
+        text: what was heard, or given.
+        notices: sentences that a person should read.
+    """
+
+    videos: tuple[Path, ...]
+    motions: tuple[NDArray[np.float32], ...]
+    frames: int
+    text: str
+    notices: tuple[str, ...]
+
+
+def animate(
+    image: Photo,
+    audio: Source,
+    out: Path | str,
+    *,
+    models: Path | str = "models",
+    params: Path | str | None = None,
+    head_pose: bool = True,
+    expression_scale: float = 1.0,
+    seed: int | None = None,
+    samples: int = 1,
+    size: int | None = None,
+    transcript: str | None = None,
+    renderer: str | None = None,
+    progress: Progress | None = None,
+    notify: Notify | None = None,
+) -> Animation:
+    """Make the person of a photo speak.
+
+    Args:
+        image: a photo: a file, its bytes, or pixels [H, W, 3] uint8.
+        audio: a recording, or a video whose sound is taken: a file or its bytes.
+        out: the video, ``.mp4``; of several samples the others are ``NAME-2.mp4`` and so on. It is
+            replaced when the new one is whole.
+        models: folder with the trained parts, as ``dvc repro`` leaves them.
+        params: parameters under which they were trained; by default ``params.yaml`` in that
+            folder, beside it, or here.
+        head_pose: False holds the head as in the photo.
+        expression_scale: how far brows, lids and cheeks go from the photo's; the mouth is as
+            generated.
+        seed: of the noise; by default that of the parameters.
+        samples: how many videos of the same speech.
+        size: side of the video in pixels; by default ``render.size``.
+        transcript: what is said; by default it is recognised.
+        renderer: ``mesh`` or ``pirender``; by default ``render.renderer``.
+        progress: told of each step.
+        notify: told what a person should know, as it comes up; also in the result.
+
+    Raises:
+        AnimationError: photo, recording, models or settings will not do; says why, and what helps.
+        OSError: the video cannot be written.
+    """
+    notices: list[str] = []
+
+    def told(notice: str) -> None:
+        notices.append(notice)
+        if notify is not None:
+            notify(notice)
+
+    report = progress or (lambda *_: None)
+    videos = _places(Path(out), samples, (image, audio))
+    if not 0.0 <= expression_scale <= MAX_SCALE:
+        raise AnimationError(f"an expression scale of {expression_scale}; it goes from 0 to 3")
+    try:
+        folder = Path(models)
+        settings = read_settings(parameter_file(folder, None if params is None else Path(params)))
+        drawer = chosen_renderer(renderer, settings)
+        side = settings.render.size if size is None else size
+        check_size(side, drawer)
+        with tempfile.TemporaryDirectory(prefix="dimitra-") as scratch:
+            return _animate(
+                image,
+                audio,
+                videos,
+                folder,
+                settings,
+                Path(scratch),
+                _Wishes(
+                    drawer,
+                    side,
+                    settings.seed if seed is None else seed,
+                    head_pose,
+                    expression_scale,
+                    transcript,
+                ),
+                report,
+                told,
+                notices,
+            )
+    except _EXPECTED as error:
+        raise AnimationError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """What a person asked for; see ``animate``."""
+
+    renderer: str
+    size: int
+    seed: int
+    head_pose: bool
+    expression_scale: float
+    transcript: str | None
+
+
+def _animate(
+    image: Photo,
+    audio: Source,
+    videos: Sequence[Path],
+    folder: Path,
+    settings: Settings,
+    scratch: Path,
+    wishes: _Wishes,
+    report: Progress,
+    told: Notify,
+    notices: list[str],
+) -> Animation:
+    torch.set_num_threads(1)  # as in the stages; a second thread does not help models this small
+    parts = load_models(folder, settings)
+    name = photo_name(image)
+    report("photo", 0, 1)
+    pixels = read_photo(image, told)
+    face = FaceFinder(settings.crop).find(pixels, wishes.size, name, told)
+    likeness = read_likeness(face, pixels, settings, name, told)
+    picture = cut(pixels, face.box, wishes.size)
+    report("photo", 1, 1)
+    draw = load_renderer(wishes.renderer, settings)
+
+    sound = read_sound(audio, scratch, settings.limits, _decoding(report))
+    drive, text = _drive(sound, folder, settings, scratch, wishes.transcript, report, told)
+    motions = []
+    for number, video in enumerate(videos):
+        of = "" if len(videos) == 1 else f" {number + 1} of {len(videos)}"
+        generated = sampled_motion(
+            parts,
+            drive,
+            likeness.motion,
+            settings.sampling(wishes.seed),
+            number,
+            functools.partial(report, f"motion{of}"),
+        )
+        motion = staged(
+            generated,
+            likeness.motion,
+            parts[0].mouth,
+            head_pose=wishes.head_pose,
+            expression_scale=wishes.expression_scale,
+            angle_limit_rad=settings.render.angle_limit_rad,
+        )
+        frames = _frames(draw, picture, settings.crop.size, likeness, motion, name)
+        with whole_file(video) as file:
+            write_film(
+                file,
+                _counted(frames, len(motion), f"video{of}", report),
+                wishes.size,
+                VIDEO_FPS,
+                sound.playback,
+                PLAYBACK_RATE_HZ,
+                settings.render.crf,
+                settings.render.preset,
+                metadata(video.stem),
+            )
+        motions.append(motion)
+    return Animation(tuple(videos), tuple(motions), sound.frames, text, tuple(notices))
+
+
+def _places(out: Path, samples: int, inputs: tuple[object, ...]) -> list[Path]:
+    """Where the videos go.
+
+    Raises:
+        AnimationError: a place that cannot be, or that is an input.
+    """
+    if not 1 <= samples <= MAX_SAMPLES:
+        raise AnimationError(f"{samples} samples; there can be 1 to {MAX_SAMPLES}")
+    if out.suffix.lower() != ".mp4":
+        raise AnimationError(f"{out}: the video is an mp4; give it a name that ends in .mp4")
+    if not out.parent.is_dir():
+        raise AnimationError(f"{out.parent} is no folder; make it first")
+    places = [out, *(out.with_stem(f"{out.stem}-{n}") for n in range(2, samples + 1))]
+    for place in places:
+        if place.exists() and not place.is_file():
+            raise AnimationError(f"{place} is there and is no file; choose another name")
+        for given in inputs:
+            same = isinstance(given, (Path, str)) and place.resolve() == Path(given).resolve()
+            if same:
+                raise AnimationError(f"{place} is an input; choose another name for the video")
+    return places
+
+
+def _decoding(report: Progress) -> Callable[[float, float | None], None]:
+    def decoded(done_s: float, all_s: float | None) -> None:
+        report("sound", math.ceil(done_s), 0 if all_s is None else math.ceil(all_s))
+
+    return decoded
+
+
+def _drive(
+    sound: Sound,
+    folder: Path,
+    settings: Settings,
+    scratch: Path,
+    transcript: str | None,
+    report: Progress,
+    told: Notify,
+) -> tuple[Drive, str]:
+    """What drives the motion, and the text."""
+    section = settings.speech
+    spoken = listen(
+        sound,
+        settings,
+        load_aligner(folder, settings, told),
+        transcript,
+        told,
+        functools.partial(report, "words"),
+    )
+    encoder = load_speech_encoder(
+        section.encoder,
+        asset_path(section.encoder_weights),
+        section.block_s,
+        section.overlap_s,
+        section.device,
+    )
+    features = write_features(
+        encoder,
+        sound.samples,
+        section.block_s,
+        section.overlap_s,
+        scratch / "features.f16",
+        functools.partial(report, "speech features"),
+        whole=section.encoder in NORMALISING,
+    )
+    text_encoder = load_text_encoder(
+        section.text_encoder, asset_path(section.text_encoder_weights), section.text_tokens
+    )
+    text = encode_text(spoken, sound.duration_s, text_encoder, section)
+    drive = Drive(
+        features=features,
+        # As the part speech.npz holds it.
+        rate_hz=float(np.float32(encoder.rate_hz)),
+        phonemes=spoken.phonemes(sound.frames),
+        text_tokens=text.tokens,
+        text_mask=text.mask,
+        text_start_s=text.start_s,
+    )
+    return drive, spoken.text
+
+
+def _frames(
+    draw: Renderer,
+    picture: NDArray[np.uint8],
+    fitted_size: int,
+    likeness: Likeness,
+    motion: NDArray[np.float32],
+    name: str,
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames of the video; the renderer's own refusals as errors of the photo."""
+    try:
+        yield from draw(picture, likeness.at(len(picture) / fitted_size), likeness, motion)
+    except ValueError as error:
+        raise AnimationError(f"the face in {name} cannot be drawn: {error}") from error
+
+
+def _counted(
+    frames: Iterator[NDArray[np.uint8]], count: int, step: str, report: Progress
+) -> Iterator[NDArray[np.uint8]]:
+    report(step, 0, count)
+    for done, frame in enumerate(frames, start=1):
+        yield frame
+        report(step, done, count)
