@@ -139,6 +139,11 @@ def animate(
         raise AnimationError(f"an expression scale of {expression_scale}; it goes from 0 to 3")
     try:
         folder = Path(models)
+        if not folder.is_dir():
+            raise AnimationError(
+                f"{folder.resolve()} is no folder; train the models with `make repro` in the "
+                "checkout, or name the folder that holds them with --models DIR"
+            )
         settings = read_settings(parameter_file(folder, None if params is None else Path(params)))
         drawer = chosen_renderer(renderer, settings)
         side = settings.render.size if size is None else size

@@ -113,9 +113,11 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*arguments, "--renderer", "pirender"])
     assert result.exit_code == 1
     assert "draws the face model bfm" in result.output
-    result = CliRunner().invoke(app, [*arguments[:-1], "--models", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "error:" in result.output
+    for folder, message in ((tmp_path, "no trained models"), (tmp_path / "none", "is no folder")):
+        result = CliRunner().invoke(app, [*arguments, "--models", str(folder)])
+        assert result.exit_code == 1
+        assert "error:" in result.output
+        assert message in result.output
 
 
 @pytest.mark.parametrize(
