@@ -1,6 +1,6 @@
 """What the motion model costs and how well it samples; numbers side by side from one run.
 
-    python benchmarks/cmdt.py                                    # what can be measured here
+    python benchmarks/cmdt.py                                    # all but settings; gpu on a GPU
     python benchmarks/cmdt.py --only attention blocks            # half an hour on two cores
     python benchmarks/cmdt.py --only quality seams               # after `make repro`
     python benchmarks/cmdt.py --only gpu --json cmdt.json
@@ -260,11 +260,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--gpu-batch", type=int, default=128, help="for the GPU's steps")
     parser.add_argument("--rounds", type=int, default=5, help="the median counts")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu", help="of attention, blocks and steps")
+    parser.add_argument("--device", default="cpu", help="of attention, blocks, steps and sampling")
     parser.add_argument("--root", type=Path, default=Path(), help="holds models and data/shards")
     parser.add_argument("--truth", type=Path, default=Path("truth"), help="of the sample corpus")
-    parser.add_argument("--samples", type=int, default=8, help="a clip, for quality")
-    parser.add_argument("--clips", type=int, default=24, help="test clips, for quality and seams")
+    parser.add_argument("--samples", type=int, default=8, help="a clip, for quality and settings")
+    parser.add_argument(
+        "--clips", type=int, default=24, help="test clips, for quality, seams and settings"
+    )
     parser.add_argument("--every", type=int, default=1, help="take each n-th sampler setting")
     parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 4, 8, 16], help="for seams")
     parser.add_argument("--train-steps", type=int, help="for settings; by default the profile's")

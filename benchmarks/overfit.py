@@ -1,7 +1,7 @@
 """Does the model learn one real clip by heart, and what does it then say of another speaker?
 
     dvc repro shard                            # on your own clips; docs/cmdt.md has the parameters
-    python benchmarks/overfit.py --steps 1000
+    python benchmarks/overfit.py --steps 800
 
 For every clip of `data/shards`, train and test alike, the parts of `--parts` are trained on that
 clip alone, with the parameters of `params.yaml`, from its own speech. Then motion is generated for
@@ -13,7 +13,7 @@ every clip from its first pose and its speech:
   training set.
 
 Every window hears its speech (`diffusion.null_probability` 0). Loss: L_diff, normalised, mean of
-the last 50 steps (1: the training mean). Error: mean absolute
+the last 50 steps, under `diffusion.weighting` (about 1: the training mean). Error: mean absolute
 error over that of the frozen first pose (below 1 is better than not moving). Correlation: of each
 value with the clip's own over time, weighted by how much it varies.
 """

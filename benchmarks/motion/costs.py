@@ -196,9 +196,10 @@ def step_case(
     schedule = linear_schedule(TRAINING.diffusion_steps)
     optimiser = torch.optim.Adam(model.parameters())
 
+    training = replace(TRAINING, precision="bfloat16" if bf16 else "float32")
+
     def work(network: nn.Module = called) -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            train_step(network, model, data, schedule, optimiser, 100, TRAINING)
+        train_step(network, model, data, schedule, optimiser, 100, training)
 
     counter = FlopCounterMode(display=False)
     with counter:

@@ -1,12 +1,14 @@
 """Arithmetic of the motion model's benchmark; nothing is timed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.cmdt import crossing
+from benchmarks.motion import costs
 from benchmarks.motion.costs import TwoAttentionBlock, profile_config, synthetic_batch
 from benchmarks.motion.sampling import SETTINGS, correlation, truth_of
 from dimitra.cmdt.blocks import Memory
@@ -71,3 +73,21 @@ def test_truth_is_found_by_clip_and_must_have_its_length(tmp_path: Path) -> None
     assert found is not None
     np.testing.assert_array_equal(found, clip.motion)
     assert truth_of(toy_clip("toy-id-0", 13, 0), tmp_path) is None
+
+
+@pytest.mark.parametrize(("bf16", "expected"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_a_timed_step_runs_in_the_precision_that_it_is_named_for(
+    monkeypatch: pytest.MonkeyPatch, bf16: bool, expected: torch.dtype
+) -> None:
+    seen: set[torch.dtype] = set()
+
+    class Watched(CMDT):
+        def denoise(self, *given: Any, **named: Any) -> torch.Tensor:
+            out = super().denoise(*given, **named)
+            seen.add(out.dtype)
+            return out
+
+    monkeypatch.setattr(costs, "CMDT", Watched)
+    found = costs.step_case("sample", 2, 1, torch.device("cpu"), bf16, compiled=False)
+    assert seen == {expected}
+    assert found["flops_per_step"] > 0

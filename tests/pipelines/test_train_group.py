@@ -31,7 +31,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def params(workers: int, steps: int = STEPS, save_every: int = 5) -> Params:
-    part = {"steps": steps, "learning_rate": 0.001, "first_pose_weight": 1.0}
+    part = {
+        "steps": steps,
+        "learning_rate": 0.001,
+        "first_pose_weight": 1.0,
+        "velocity_weight": 2.0,
+    }
     given = small_params(train={"workers": workers, "batch": 4, "pose": part})
     ray = given.ray.model_copy(update={"save_every": save_every})
     return given.model_copy(update={"ray": ray})
@@ -76,10 +81,14 @@ def test_one_and_two_processes_agree_also_after_a_kill() -> None:
     assert killed
     broken = losses()
     (run, *_) = mlflow.search_runs(experiment_names=["cmdt"], output_format="list")
-    assert int(run.data.tags["resumed_after_steps"]) % 5 == 0
+    resumed = int(run.data.tags["resumed_after_steps"])
+    assert resumed % 5 == 0
+    assert 0 < resumed < long
     train.train_part(params(1, long), "pose")
     assert len(broken) == long
-    assert broken[: 2 * STEPS] == pytest.approx(losses()[: 2 * STEPS], rel=1e-3)
+    unbroken = losses()
+    assert broken[: 2 * STEPS] == pytest.approx(unbroken[: 2 * STEPS], rel=1e-3)
+    assert broken == pytest.approx(unbroken, rel=0.1)  # rounding has grown by then
 
 
 def test_a_diverging_training_ends_at_once_and_names_the_clip() -> None:

@@ -9,7 +9,7 @@ from dimitra.morphable.coefficients import MOUTH
 from dimitra.shards import read_sidecar
 from pipelines import train
 from pipelines.mainguard import StageError
-from pipelines.training import normalisation
+from pipelines.training import build_model, local_corpus, normalisation
 from tests.pipelines.toy_shards import small_params, write_merged
 
 
@@ -76,3 +76,44 @@ def test_normalisation_has_a_floor_per_kind_of_value() -> None:
 def test_no_shards_say_what_to_run() -> None:
     with pytest.raises(StageError, match=r"python -m pipelines\.shard"):
         train.train_part(small_params(), "lips")
+
+
+def test_settings_of_the_training_reach_it_and_its_key() -> None:
+    write_merged()
+    changes: dict[str, dict[str, object]] = {
+        "model": {"positions": "sinusoid"},
+        "diffusion": {"weighting": "snr"},
+        "train": {
+            "pose": {
+                "steps": 3,
+                "learning_rate": 0.001,
+                "first_pose_weight": 1.0,
+                "velocity_weight": 7.0,
+            }
+        },
+    }
+    plain = small_params(
+        model={"positions": "normal"},
+        diffusion={"weighting": "uniform"},
+        train={"pose": {"steps": 3, "learning_rate": 0.001, "first_pose_weight": 1.0}},
+    )
+    keys = {train.make_plan(plain, "pose").key}
+    for name, change in changes.items():
+        changed = small_params(
+            **{
+                "model": {"positions": "normal"},
+                "diffusion": {"weighting": "uniform"},
+                "train": {"pose": {"steps": 3, "learning_rate": 0.001, "first_pose_weight": 1.0}},
+            }
+            | {name: change}
+        )
+        keys.add(train.make_plan(changed, "pose").key)
+    assert len(keys) == 1 + len(changes)
+    plan = train.make_plan(small_params(**changes), "pose")
+    assert plan.config.weighting == "snr"
+    assert plan.config.loss_weights.velocity == 7.0
+    model = build_model(plan, local_corpus(plan))
+    assert model.config.positions == "sinusoid"
+    torch.testing.assert_close(
+        model.frame_embedding[:, 0], torch.arange(len(model.frame_embedding)).float().cos()
+    )
