@@ -88,6 +88,24 @@ def test_the_loss_is_that_of_the_configured_target(target: Target) -> None:
     assert curve[0].diffusion == pytest.approx(goal[batch.mask].square().mean().item(), rel=1e-4)
 
 
+def test_errors_are_weighed_by_the_level_of_their_window() -> None:
+    """At the start the model says zero, so the loss is the clean motion's power, weighed."""
+    torch.manual_seed(0)
+    windows = Windows(
+        toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=5
+    )  # levels 28, 446, 102, 282
+    with deterministic(1):
+        curve = train(CMDT(toy_config(6)), windows, replace(CONFIG, steps=1), CPU)
+    batch = windows.batch(0)
+    betas = torch.linspace(0.0002, 0.04, 500, dtype=torch.float64)
+    kept = (1.0 - betas).cumprod(0)
+    weights = (kept / (1.0 - kept)).clamp(1.0, 5.0)
+    weights = (weights / weights.mean())[batch.steps]
+    assert weights.unique().numel() > 1
+    weighed = batch.clean.square().mean(-1) * weights[:, None]
+    assert curve[0].diffusion == pytest.approx(weighed[batch.mask].mean().item(), rel=1e-4)
+
+
 def test_bad_values_stop_training_and_name_the_clips() -> None:
     clip = toy_clip("spoiled", 40, 0)
     clip.motion[:, 66] = float("nan")
