@@ -9,7 +9,7 @@ from skimage.data import astronaut
 from skimage.transform import SimilarityTransform, warp
 
 from dimitra.clips import Clip, ClipError
-from dimitra.media.video import encode_mp4
+from dimitra.media.mp4 import encode_mp4
 from dimitra.metrics.definitions import COEFFICIENT_METRICS, METHODS, METRICS
 from dimitra.metrics.landmarks_distance import LandmarkTrack
 from dimitra.metrics.records import ClipRecord
