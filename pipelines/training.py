@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import tempfile
+import fcntl
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from dimitra.cmdt.resume import StepRecord, TrainingState
 from dimitra.cmdt.training import StepTiming, TrainingConfig, deterministic, train
 from dimitra.morphable.coefficients import ANGLES
 from dimitra.seeds import clip_seed
+from pipelines.checkout import cache_folder
 from pipelines.errors import StageError
 from pipelines.params import Params, PartParams
 from pipelines.storage import Storage
@@ -145,21 +146,25 @@ def build_model(plan: Plan, corpus: Corpus) -> CMDT:
 def local_corpus(plan: Plan) -> ShardCorpus:
     """The train shards on this machine: where they lie, else fetched from the storage."""
     cache = WorkCache(Storage(plan.root))
-    paths = []
-    for place, sha256 in plan.shards:
-        path = Path(place)
-        if not path.is_file():
-            path = _fetched() / sha256 / path.name
-            if not path.is_file():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                cache.fetch_object(sha256, path)
-        paths.append(path)
-    return ShardCorpus(paths)
+    return ShardCorpus([local_shard(Path(place), sha256, cache) for place, sha256 in plan.shards])
 
 
-@functools.cache
-def _fetched() -> Path:
-    return Path(tempfile.mkdtemp(prefix="dimitra-shards-"))
+def local_shard(place: Path, sha256: str, cache: WorkCache) -> Path:
+    """A shard on this machine: fetched by one of its processes, kept for all and for later runs.
+
+    The copies lie where the stages' own do: `dimitra cache gc` removes those long unused.
+    """
+    if place.is_file():
+        return place
+    copy = cache_folder() / "fetched" / sha256 / "shard.tar"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with (copy.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if copy.is_file():
+            os.utime(copy)
+        else:
+            cache.fetch_object(sha256, copy)
+    return copy
 
 
 def device_of(params: Params) -> torch.device:

@@ -165,8 +165,8 @@ class Windows:
     The corpus is shuffled anew each epoch. Every random number of a window (its start, its
     diffusion step, its noise, the key of its dropout) comes from (seed, position in the stream,
     clip id), so a batch can be computed anywhere, in any order, by any number of workers. All
-    windows of a batch have one length, drawn between half of N and N, because long motion is generated in chunks of such
-    lengths; a shorter clip is padded and masked.
+    windows of a batch have one length, drawn between half of N and N, because long motion is
+    generated in chunks of such lengths; a shorter clip is padded and masked.
 
     Args:
         corpus: the training clips.

@@ -63,6 +63,8 @@ def losses(
         windows: of the whole batch; by default B.
         levels: [B] weight of each window's squared error; by default 1.
     """
+    # First: masked later, an error that is no number would still spoil the gradient.
+    error = error.masked_fill(~mask[..., None], 0.0)
     squared = error.square().mean(dim=-1).masked_fill(~mask, 0.0)
     change = error.diff(dim=1).square().mean(dim=-1).masked_fill(~mask[:, 1:], 0.0)
     if levels is not None:

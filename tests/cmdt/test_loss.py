@@ -20,6 +20,16 @@ def test_weighted_sum_over_real_frames() -> None:
     assert result.total.item() == pytest.approx(6.0 * 1.0 + 2.0)
 
 
+def test_what_is_masked_does_not_reach_the_gradient() -> None:
+    error, mask = errors()
+    error.requires_grad_()
+    losses(error, mask, LossWeights(6.0, 1.0, velocity=2.0)).total.backward()
+    assert error.grad is not None
+    assert error.grad.isfinite().all()
+    assert (error.grad[1, 2] == 0).all()
+    assert (error.grad[0, 0] != 0).all()
+
+
 def test_velocity_is_that_of_real_neighbours() -> None:
     result = losses(*errors(), LossWeights(6.0, 1.0, velocity=2.0))
     assert result.velocity.item() == pytest.approx((4.0 + 0.0 + 1.0) / 3)

@@ -115,6 +115,28 @@ def test_bad_values_stop_training_and_name_the_clips() -> None:
         run(CONFIG, MemoryCorpus([clip]))
 
 
+def test_a_gradient_that_is_no_number_stops_training_and_names_the_clips(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Spoiled(torch.autograd.Function):
+        """The same value, and a gradient that is infinite."""
+
+        @staticmethod
+        def forward(ctx: object, value: torch.Tensor) -> torch.Tensor:
+            return value.clone()
+
+        @staticmethod
+        def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
+            return gradient * float("inf")
+
+    forward = CMDT.forward
+    monkeypatch.setattr(
+        CMDT, "forward", lambda self, *args, **kw: Spoiled.apply(forward(self, *args, **kw))
+    )
+    with pytest.raises(TrainingDivergedError, match=r"step 0: the loss is \d.*norm (inf|nan).*toy"):
+        run(CONFIG, MemoryCorpus([toy_clip("toy", 40, 0)]))
+
+
 def test_the_averaged_weights_are_kept() -> None:
     last, _ = run(replace(CONFIG, ema=0.0), toy_corpus(5))
     averaged, _ = run(CONFIG, toy_corpus(5))

@@ -32,8 +32,11 @@ def test_log_snr_steps_span_the_schedule_evenly(count: int) -> None:
     assert (steps[0], steps[-1], len(steps)) == (0, 499, count)
     times = [SCHEDULE.log_snr_of(step) for step in steps]
     even = (times[0] - times[-1]) / (count - 1)
-    # the least noisy steps of the schedule lie 0.35 apart
-    assert all(abs(one - two - even) < 0.4 for one, two in itertools.pairwise(times))
+    # Each time is the nearest of the schedule, whose own gaps the least noisy steps limit.
+    every = [SCHEDULE.log_snr_of(step) for step in range(500)]
+    for place, time in enumerate(times):
+        wanted = times[0] - place * even
+        assert abs(time - wanted) == pytest.approx(min(abs(one - wanted) for one in every))
 
 
 def test_more_log_snr_steps_than_the_schedule_tells_apart_are_refused() -> None:

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -8,11 +10,12 @@ import torch
 
 from dimitra.cmdt import checkpoint
 from dimitra.morphable.coefficients import MOUTH
-from dimitra.shards import read_sidecar
+from dimitra.shards import read_sidecar, write_shard
 from pipelines import train
 from pipelines.mainguard import StageError
-from pipelines.training import build_model, local_corpus, normalisation
-from pipelines.work_cache import package_version
+from pipelines.storage import Storage
+from pipelines.training import build_model, local_corpus, local_shard, normalisation
+from pipelines.work_cache import Finished, WorkCache, package_version
 from tests.pipelines.toy_shards import SPLIT, small_params, write_merged
 
 
@@ -161,3 +164,31 @@ def test_settings_of_the_training_reach_it_and_its_key() -> None:
     torch.testing.assert_close(
         model.frame_embedding[:, 0], torch.arange(len(model.frame_embedding)).float().cos()
     )
+
+
+def test_shards_elsewhere_are_fetched_once_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIMITRA_CACHE_DIR", str(tmp_path / "node"))
+    cache = WorkCache(Storage(str(tmp_path / "storage")))
+    shard = tmp_path / "partial" / "00000.tar"
+    sidecar = write_shard(shard, {"a": {"txt": b"one"}})
+    cache.keep(shard, Finished(sidecar, ()), "0" * 64, "shard")
+    asked: list[str] = []
+    fetch = WorkCache.fetch_object
+
+    def counted(self: WorkCache, sha256: str, target: Path) -> None:
+        asked.append(sha256)
+        fetch(self, sha256, target)
+
+    monkeypatch.setattr(WorkCache, "fetch_object", counted)
+    absent = tmp_path / "elsewhere" / "00000.tar"
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(lambda _: local_shard(absent, sidecar.sha256, cache), range(8)))
+    assert asked == [sidecar.sha256]
+    (copy,) = found
+    assert copy.is_relative_to(tmp_path / "node" / "fetched")
+    assert hashlib.sha256(copy.read_bytes()).hexdigest() == sidecar.sha256
+    os.utime(copy, (1e9, 1e9))
+    assert local_shard(absent, sidecar.sha256, cache) == copy
+    assert copy.stat().st_mtime > 1.5e9  # used just now: `dimitra cache gc` leaves it
