@@ -56,6 +56,8 @@ CHANGING = (0.012, 0.06)
 what of it lies on the lips, starts to fade, and is gone."""
 MEETING = (0.075, 0.025)
 """Opening of the lips (decimetres) at which their shadow on each other begins, and is whole."""
+OWN_SHADOW = 0.7
+"""How far the light inside holds for the photo's teeth, which have shadows of their own."""
 LIP_SHADOW, LASH_SHADOW, LID_SHADOW = 0.5, 0.62, 0.06
 """How much darker lips are where they meet, lids at the lashes, and closed lids."""
 
@@ -215,7 +217,7 @@ def _appearance(
     if portrait.mouth_seen:
         fill = np.maximum(fill, changed * head.lips)
         fill[interior] = np.maximum(1.0 - changed, portrait.teeth_seen * head.upper_teeth[interior])
-    shade[interior] = changed
+    shade[interior] = changed * OWN_SHADOW
     opened = smoothstep(-closed, 0.02, 0.15)
     fill[eye] = np.where(head.mean[eye, 0] < 0, opened[0], opened[1])
     fill[np.unique(head.triangles[(portrait.layer == INTERIOR) & (head.layer == EYE)])] = 0.0
