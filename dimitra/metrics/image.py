@@ -60,7 +60,8 @@ def ssim(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
     x, y = first.astype(np.float64), second.astype(np.float64)
 
     def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        blurred = gaussian_filter(values, (WINDOW_SIGMA, WINDOW_SIGMA, 0.0), radius=(WINDOW_RADIUS, WINDOW_RADIUS, 0))
+        reach = (WINDOW_RADIUS, WINDOW_RADIUS, 0)
+        blurred = gaussian_filter(values, (WINDOW_SIGMA, WINDOW_SIGMA, 0.0), radius=reach)
         inner = slice(WINDOW_RADIUS, -WINDOW_RADIUS)
         return np.asarray(blurred[inner, inner])
 
