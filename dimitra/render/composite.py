@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dimitra.render.rasterizer import Raster, compiled
+from dimitra.render.rasterizer import Raster, compiled, inlined
 
 SKIN = 0
 """Layer of triangles that take their colour from the photo."""
@@ -25,7 +25,7 @@ SOURCE_X, SOURCE_Y, TRUST, TWIN_X, TWIN_Y, TWIN_TRUST, FILL, SHADE = range(8)
 """Columns of the vertex attributes of ``compose``."""
 
 WARMTH = np.float32(0.35)
-"""How much less red is taken than blue where skin or teeth are darkened."""
+"""How much less red is taken than blue where skin or mouth are darkened, as in real shadow."""
 
 PHOTO, WITHOUT_EYES, EYES_ONLY, MOUTH_ONLY = range(4)
 """The pictures that ``compose`` reads: the photo; eyes and mouth replaced by the skin around them;
@@ -42,7 +42,7 @@ def pack_pictures(pictures: Sequence[NDArray[np.float32]]) -> NDArray[np.float32
     return np.stack([np.pad(one, ((0, 0), (0, 0), (0, 1))) for one in edge]).astype(np.float32)
 
 
-@compiled
+@inlined
 def _cubic(t: np.float32) -> tuple[np.float32, np.float32, np.float32, np.float32]:
     """Catmull-Rom weights (Catmull and Rom 1974) of four neighbours at fraction ``t``."""
     half, one, three, five = np.float32(0.5), np.float32(1.0), np.float32(3.0), np.float32(5.0)
@@ -55,7 +55,7 @@ def _cubic(t: np.float32) -> tuple[np.float32, np.float32, np.float32, np.float3
     )
 
 
-@compiled
+@inlined
 def _add_sample(
     flat: NDArray[np.float32],
     p: int,
@@ -64,12 +64,9 @@ def _add_sample(
     x: np.float32,
     y: np.float32,
     share: np.float32,
-    shade: np.float32,
     total: NDArray[np.float32],
 ) -> None:
     """Add ``share`` of picture ``p``'s cubic interpolation at (x, y), clamped at the border.
-
-    A ``shade`` below 1 darkens it, red less than blue, as shadow on skin is.
 
     ``flat`` holds the packed pictures row by row; unsigned indices spare the test for negative
     ones, which costs more than the arithmetic.
@@ -90,13 +87,12 @@ def _add_sample(
         a, b, c, d = q + np.uint64(2), q + np.uint64(6), q + np.uint64(10), q + np.uint64(14)
         blue += rows[j] * (wa * flat[a] + wb * flat[b] + wc * flat[c] + wd * flat[d])
         q += stride
-    warm = WARMTH * shade * (np.float32(1.0) - shade)
-    total[0] += share * (shade + warm) * red
-    total[1] += share * shade * green
-    total[2] += share * (shade - warm) * blue
+    total[0] += share * red
+    total[1] += share * green
+    total[2] += share * blue
 
 
-@compiled
+@inlined
 def _gather(
     face: NDArray[np.int32],
     barycentric: NDArray[np.float32],
@@ -157,19 +153,15 @@ def _gather(
         elif kind == 2:
             samples[n, 7] = np.float32(1.0) - shade * (np.float32(1.0) - light[v, u])
             lit = light[v, u]
-            warm = WARMTH * lit * (np.float32(1.0) - lit)
-            rest = np.float32(0.25) * (np.float32(1.0) - fill)
+            rest = np.float32(0.25) * (np.float32(1.0) - fill) * lit
             for k in range(3):
-                bright = lit + warm * np.float32(1 - k)
-                plain[k] += (
-                    rest * bright * (wa * colours[a, k] + wb * colours[b, k] + wc * colours[c, k])
-                )
+                plain[k] += rest * (wa * colours[a, k] + wb * colours[b, k] + wc * colours[c, k])
         samples[n, 1] = x
         samples[n, 2] = y
     return found
 
 
-@compiled
+@inlined
 def _merge(samples: NDArray[np.float32], merged: NDArray[np.float32]) -> int:
     """Average the samples that agree; returns how many remain.
 
@@ -202,19 +194,14 @@ def _merge(samples: NDArray[np.float32], merged: NDArray[np.float32]) -> int:
     return count
 
 
-@compiled
+@inlined
 def _plan(merged: NDArray[np.float32], count: int, reads: NDArray[np.float32]) -> int:
-    """List what to read from the pictures: rows of picture, x, y, share, brightness.
-
-    Returns how many.
-    """
+    """List what to read from the pictures: rows of picture, x, y and share; returns how many."""
     found = 0
     one = np.float32(1.0)
     for m in range(count):
         kind, fill, twin = merged[m, 0], merged[m, 3], merged[m, 6]
-        share = np.float32(0.25) * merged[m, 8]
-        for k in range(3):
-            reads[found + k, 4] = merged[m, 7]
+        share = np.float32(0.25) * merged[m, 8] * merged[m, 7]
         if twin > 0.0:
             reads[found, 0], reads[found, 3] = 1.0, share * twin
             reads[found, 1], reads[found, 2] = merged[m, 4], merged[m, 5]
@@ -248,7 +235,7 @@ def _compose(
     total = np.zeros(3, np.float32)
     samples = np.zeros((4, 8), np.float32)
     merged = np.zeros((4, 9), np.float32)
-    reads = np.zeros((15, 5), np.float32)
+    reads = np.zeros((12, 4), np.float32)
     for y in range(height):
         for x in range(width):
             found = _gather(
@@ -267,7 +254,7 @@ def _compose(
             )
             if found == 0:
                 count = 1
-                reads[0, 0], reads[0, 3], reads[0, 4] = 0.0, 1.0, 1.0
+                reads[0, 0], reads[0, 3] = 0.0, 1.0
                 reads[0, 1], reads[0, 2] = under[y, x, 0], under[y, x, 1]
             else:
                 count = _plan(merged, _merge(samples, merged), reads)
@@ -280,9 +267,14 @@ def _compose(
                     reads[m, 1],
                     reads[m, 2],
                     reads[m, 3],
-                    reads[m, 4],
                     total,
                 )
+            if found > 0:
+                shadow = np.float32(0.0)
+                for n in range(4):
+                    shadow += np.float32(0.25) * (np.float32(1.0) - samples[n, 7])
+                total[0] *= np.float32(1.0) + WARMTH * shadow
+                total[2] *= np.float32(1.0) - WARMTH * shadow
             for k in range(3):
                 out[y, x, k] = np.uint8(
                     min(max(np.rint(total[k]), np.float32(0.0)), np.float32(255.0))
