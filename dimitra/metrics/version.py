@@ -10,6 +10,7 @@ from dimitra.shards import sha256_file
 DATA_FILES = (
     "coefficients.py",
     "definitions.py",
+    "image.py",
     "landmarks_distance.py",
     "motion.py",
     "procrustes.py",

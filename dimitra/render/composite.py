@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dimitra.render.rasterizer import Raster, compiled
+from dimitra.render.rasterizer import Raster, compiled, inlined
 
 SKIN = 0
 """Layer of triangles that take their colour from the photo."""
@@ -21,9 +21,11 @@ EYE = 1
 INTERIOR = 2
 """Layer of teeth, tongue and mouth cavity: vertex colours, or the photo's open mouth."""
 
-SOURCE_X, SOURCE_Y, TRUST, TWIN_X, TWIN_Y, TWIN_TRUST, FILL = range(7)
+SOURCE_X, SOURCE_Y, TRUST, TWIN_X, TWIN_Y, TWIN_TRUST, FILL, SHADE = range(8)
 """Columns of the vertex attributes of ``compose``."""
 
+WARMTH = np.float32(0.35)
+"""How much less red is taken than blue where skin or mouth are darkened, as in real shadow."""
 
 PHOTO, WITHOUT_EYES, EYES_ONLY, MOUTH_ONLY = range(4)
 """The pictures that ``compose`` reads: the photo; eyes and mouth replaced by the skin around them;
@@ -40,7 +42,7 @@ def pack_pictures(pictures: Sequence[NDArray[np.float32]]) -> NDArray[np.float32
     return np.stack([np.pad(one, ((0, 0), (0, 0), (0, 1))) for one in edge]).astype(np.float32)
 
 
-@compiled
+@inlined
 def _cubic(t: np.float32) -> tuple[np.float32, np.float32, np.float32, np.float32]:
     """Catmull-Rom weights (Catmull and Rom 1974) of four neighbours at fraction ``t``."""
     half, one, three, five = np.float32(0.5), np.float32(1.0), np.float32(3.0), np.float32(5.0)
@@ -53,7 +55,7 @@ def _cubic(t: np.float32) -> tuple[np.float32, np.float32, np.float32, np.float3
     )
 
 
-@compiled
+@inlined
 def _add_sample(
     flat: NDArray[np.float32],
     p: int,
@@ -90,7 +92,7 @@ def _add_sample(
     total[2] += share * blue
 
 
-@compiled
+@inlined
 def _gather(
     face: NDArray[np.int32],
     barycentric: NDArray[np.float32],
@@ -98,6 +100,7 @@ def _gather(
     layer: NDArray[np.uint8],
     attributes: NDArray[np.float32],
     colours: NDArray[np.float32],
+    light: NDArray[np.float32],
     under: NDArray[np.float32],
     column: int,
     row: int,
@@ -106,9 +109,9 @@ def _gather(
 ) -> int:
     """Read a pixel's 2x2 samples.
 
-    ``samples`` is [4, 7]: layer, position in the photo, share of the layer's own picture, position
-    and share of the mirrored twin. The interior's plain colours are added to ``plain``. Returns
-    how many samples lie on the head.
+    ``samples`` is [4, 8]: layer, position in the photo, share of the layer's own picture, position
+    and share of the mirrored twin, brightness. The interior's plain colours are added to
+    ``plain``. Returns how many samples lie on the head.
     """
     found = 0
     plain[:] = 0.0
@@ -117,6 +120,7 @@ def _gather(
         f = face[v, u]
         samples[n, 0] = 0.0
         samples[n, 6] = 0.0
+        samples[n, 7] = 1.0
         if f < 0:
             samples[n, 1], samples[n, 2] = under[row, column, 0], under[row, column, 1]
             samples[n, 3] = 0.0
@@ -131,8 +135,10 @@ def _gather(
         y = wa * attributes[a, 1] + wb * attributes[b, 1] + wc * attributes[c, 1]
         trust = wa * attributes[a, 2] + wb * attributes[b, 2] + wc * attributes[c, 2]
         fill = wa * attributes[a, 6] + wb * attributes[b, 6] + wc * attributes[c, 6]
+        shade = wa * attributes[a, 7] + wb * attributes[b, 7] + wc * attributes[c, 7]
         samples[n, 0] = kind
         samples[n, 3] = fill
+        samples[n, 7] = shade
         if kind == 0:
             x = trust * x + (np.float32(1.0) - trust) * under[row, column, 0]
             y = trust * y + (np.float32(1.0) - trust) * under[row, column, 1]
@@ -145,7 +151,9 @@ def _gather(
                         wa * attributes[a, k] + wb * attributes[b, k] + wc * attributes[c, k]
                     )
         elif kind == 2:
-            rest = np.float32(0.25) * (np.float32(1.0) - fill)
+            samples[n, 7] = np.float32(1.0) - shade * (np.float32(1.0) - light[v, u])
+            lit = light[v, u]
+            rest = np.float32(0.25) * (np.float32(1.0) - fill) * lit
             for k in range(3):
                 plain[k] += rest * (wa * colours[a, k] + wb * colours[b, k] + wc * colours[c, k])
         samples[n, 1] = x
@@ -153,11 +161,11 @@ def _gather(
     return found
 
 
-@compiled
+@inlined
 def _merge(samples: NDArray[np.float32], merged: NDArray[np.float32]) -> int:
     """Average the samples that agree; returns how many remain.
 
-    ``merged`` is [4, 8]: the columns of ``_gather`` and the number of samples in each row.
+    ``merged`` is [4, 9]: the columns of ``_gather`` and the number of samples in each row.
     Samples of one layer whose positions lie within 1.5 pixels become one; the two sides of an
     edge stay apart, so that no position between them is ever read.
     """
@@ -174,26 +182,26 @@ def _merge(samples: NDArray[np.float32], merged: NDArray[np.float32]) -> int:
                 home = m
                 break
         if home < 0:
-            merged[count, :7] = samples[n]
-            merged[count, 7] = 1.0
+            merged[count, :8] = samples[n]
+            merged[count, 8] = 1.0
             count += 1
         else:
-            total = merged[home, 7] + np.float32(1.0)
+            total = merged[home, 8] + np.float32(1.0)
             share = np.float32(1.0) / total
-            for k in range(1, 7):
+            for k in range(1, 8):
                 merged[home, k] += share * (samples[n, k] - merged[home, k])
-            merged[home, 7] = total
+            merged[home, 8] = total
     return count
 
 
-@compiled
+@inlined
 def _plan(merged: NDArray[np.float32], count: int, reads: NDArray[np.float32]) -> int:
     """List what to read from the pictures: rows of picture, x, y and share; returns how many."""
     found = 0
     one = np.float32(1.0)
     for m in range(count):
         kind, fill, twin = merged[m, 0], merged[m, 3], merged[m, 6]
-        share = np.float32(0.25) * merged[m, 7]
+        share = np.float32(0.25) * merged[m, 8] * merged[m, 7]
         if twin > 0.0:
             reads[found, 0], reads[found, 3] = 1.0, share * twin
             reads[found, 1], reads[found, 2] = merged[m, 4], merged[m, 5]
@@ -218,14 +226,15 @@ def _compose(
     layer: NDArray[np.uint8],
     attributes: NDArray[np.float32],
     colours: NDArray[np.float32],
+    light: NDArray[np.float32],
     under: NDArray[np.float32],
     flat: NDArray[np.float32],
     out: NDArray[np.uint8],
 ) -> None:
     height, width = out.shape[0], out.shape[1]
     total = np.zeros(3, np.float32)
-    samples = np.zeros((4, 7), np.float32)
-    merged = np.zeros((4, 8), np.float32)
+    samples = np.zeros((4, 8), np.float32)
+    merged = np.zeros((4, 9), np.float32)
     reads = np.zeros((12, 4), np.float32)
     for y in range(height):
         for x in range(width):
@@ -236,6 +245,7 @@ def _compose(
                 layer,
                 attributes,
                 colours,
+                light,
                 under,
                 x,
                 y,
@@ -259,6 +269,12 @@ def _compose(
                     reads[m, 3],
                     total,
                 )
+            if found > 0:
+                shadow = np.float32(0.0)
+                for n in range(4):
+                    shadow += np.float32(0.25) * (np.float32(1.0) - samples[n, 7])
+                total[0] *= np.float32(1.0) + WARMTH * shadow
+                total[2] *= np.float32(1.0) - WARMTH * shadow
             for k in range(3):
                 out[y, x, k] = np.uint8(
                     min(max(np.rint(total[k]), np.float32(0.0)), np.float32(255.0))
@@ -271,6 +287,7 @@ def compose(
     layer: NDArray[np.uint8],
     attributes: NDArray[np.float32],
     colours: NDArray[np.float32],
+    light: NDArray[np.float32],
     under: NDArray[np.float32],
     pictures: NDArray[np.float32],
 ) -> NDArray[np.uint8]:
@@ -280,10 +297,12 @@ def compose(
         raster: the posed head drawn at [2H, 2W].
         triangles: [F, 3] of that raster.
         layer: [F], ``SKIN``, ``EYE`` or ``INTERIOR``.
-        attributes: [V, 7]: position in the photo, trust in it (the rest comes from the warp),
+        attributes: [V, 8]: position in the photo, trust in it (the rest comes from the warp),
             position of the mirrored twin and share of its colour, share of the layer's own
-            picture in place of the photo (of plain colour, for the interior).
+            picture in place of the photo (of plain colour, for the interior), brightness (for
+            the interior: how far ``light`` holds for the photo's own mouth).
         colours: [V, 3], 0..255, of the interior.
+        light: [2H, 2W], share of light that reaches each sample of the interior.
         under: [H, W, 2], position in the photo of every pixel by the warp alone.
         pictures: packed ``PHOTO``, ``WITHOUT_EYES``, ``EYES_ONLY``, ``MOUTH_ONLY``, 0..255.
 
@@ -294,9 +313,10 @@ def compose(
         ValueError: raster, ``under`` and pictures do not belong to one size.
     """
     height, width = under.shape[:2]
-    if raster.face.shape != (2 * height, 2 * width):
+    if raster.face.shape != (2 * height, 2 * width) or light.shape != raster.face.shape:
         raise ValueError(
-            f"raster is {raster.face.shape}, but twice {(height, width)} is needed for its samples"
+            f"raster is {raster.face.shape} and light {light.shape}, but twice "
+            f"{(height, width)} is needed for their samples"
         )
     if pictures.shape != (4, height + 4, width + 4, 4):
         raise ValueError(f"pictures have shape {pictures.shape}: pack four of {(height, width)}")
@@ -308,6 +328,7 @@ def compose(
         layer,
         attributes,
         colours,
+        light,
         under,
         pictures.ravel(),
         out,

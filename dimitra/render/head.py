@@ -13,14 +13,15 @@ from scipy.spatial import cKDTree
 from dimitra.morphable import camera
 from dimitra.morphable.model import FaceModel
 from dimitra.render.composite import EYE, INTERIOR, SKIN
+from dimitra.render.mouth import LOWER_WIDTHS_MM, NO_TOOTH, UPPER_WIDTHS_MM, tooth_numbers
 
 Floats = NDArray[np.float64]
 
 INTERIOR_COLOURS = {
     "upper_teeth": (234.0, 224.0, 210.0),
-    "lower_teeth": (204.0, 182.0, 164.0),
-    "tongue": (168.0, 82.0, 80.0),
-    "mouth_interior": (112.0, 44.0, 44.0),
+    "lower_teeth": (218.0, 206.0, 192.0),
+    "tongue": (196.0, 104.0, 100.0),
+    "mouth_interior": (142.0, 62.0, 58.0),
 }
 """sRGB in full light of the parts inside the mouth."""
 EYE_COLOURS = {
@@ -39,8 +40,8 @@ INNER_LIPS = ((61, 62, 63), (67, 66, 65))
 LIPS = tuple(range(48, 68))
 LID_RING = (tuple(range(36, 42)), tuple(range(42, 48)))
 
-LASH_COVER = 0.25
-"""How far the lash line of a closing lid gives way to plain skin."""
+LIP_LINE, LASH_LINE = (0.035, 0.0), (0.034, 0.008)
+"""Distance (decimetres) from where lips, and lids, meet at which shadow begins, and is whole."""
 LID_REACH = 0.11
 LOWER_LID_REACH = 0.035
 LIP_REACH = 0.16
@@ -51,6 +52,9 @@ FRONT_DEPTH = (-0.4, -0.2)
 """From which depth on (decimetres) skin belongs to the front of the face."""
 TEETH_ARCH = (0.02, 0.28)
 """Distance from the middle (decimetres) over which the row of teeth turns from the light."""
+TEETH_LIFT, TEETH_LIFT_FROM = 0.17, 0.05
+"""The model's lower lip covers its lower teeth at any opening; beyond the second of these
+(decimetres) they rise by this share of the opening, as far as an open mouth shows them."""
 NECK_FADE = (0.16, 0.02)
 """From which depth below the jaw line on the head stops and the neck starts, decimetres."""
 
@@ -75,14 +79,18 @@ class Head:
         twin: [V] the vertex mirrored across the middle.
         landmarks: [68] vertex of every landmark.
         lids: [2, V] 1 on the lids of the right and the left eye, falling to 0.
-        covers: [2, V] the same for what plain skin covers in a blink: upper lids but for their
-            lashes, and the rim of the lower lids.
+        covers: [2, V] the same for what plain skin covers in a blink: upper lids, and the rim of
+            the lower ones.
+        lashes: [2, V] 1 on the edge of the upper lids, falling to 0.
         lips: [V] 1 on the lips, falling to 0.
+        lip_line: [V] 1 on the lips where they meet, falling to 0.
         skull: [V] 1 on the head, falling to 0 on the neck.
         outer: [V] 0 on eyes, nose and mouth, rising to 1 on the sides and the top of the head.
         front: [V] 1 on the skin of the face without its outline, where mirroring is safe.
         teeth: [V] 1 on the teeth.
         upper_teeth: [V] 1 on the upper teeth.
+        lower_teeth: [V] 1 on the lower teeth.
+        tooth: [V] float32, number of the tooth from the middle, ``NO_TOOTH`` elsewhere.
     """
 
     model: FaceModel
@@ -95,12 +103,16 @@ class Head:
     landmarks: NDArray[np.int64]
     lids: Floats
     covers: Floats
+    lashes: Floats
     lips: Floats
+    lip_line: Floats
     skull: Floats
     outer: Floats
     front: Floats
     teeth: Floats
     upper_teeth: Floats
+    lower_teeth: Floats
+    tooth: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +147,10 @@ def place(
         size: side of the picture, pixels.
     """
     vertices = head.model.vertices(tensor(identity), tensor(motion[:, :64]))
+    upper, lower = (vertices[:, head.landmarks[list(lips)]] for lips in INNER_LIPS)
+    opening = torch.linalg.vector_norm(upper - lower, dim=-1).mean(dim=1)
+    lift = TEETH_LIFT * torch.clamp(opening - TEETH_LIFT_FROM, min=0.0)
+    vertices[..., 1] += lift[:, None] * tensor(head.lower_teeth)
     posed, projected = look(vertices, motion[:, 64:], crop, size)
     return Placed(vertices.numpy(), posed, projected)
 
@@ -168,6 +184,22 @@ def _near(mean: Floats, landmarks: NDArray[np.int64], reach: float) -> Floats:
     return smoothstep(distance, 2.0 * reach, reach)
 
 
+def _line(mean: Floats, corners: Floats, fade: tuple[float, float]) -> Floats:
+    """1 at a polyline through ``corners`` [N, 3], falling to 0, [V]."""
+    steps = np.linspace(0.0, 1.0, 9)[:, None, None]
+    dense = (corners[:-1] + steps * (corners[1:] - corners[:-1])).reshape(-1, 3)
+    distance, _ = cKDTree(dense).query(mean)
+    return smoothstep(distance, *fade)
+
+
+def _tooth_numbers(mean: Floats, model: FaceModel) -> NDArray[np.float32]:
+    numbers = np.full(len(mean), NO_TOOTH, np.float32)
+    for name, widths in (("upper_teeth", UPPER_WIDTHS_MM), ("lower_teeth", LOWER_WIDTHS_MM)):
+        row = model.part(name).numpy()
+        numbers[row] = tooth_numbers(mean[row], widths)
+    return numbers
+
+
 def prepare_head(model: FaceModel) -> Head:
     """Derive the renderer's view of a face model, once for all clips."""
     mean = model.mean.numpy().astype(np.float64)
@@ -193,7 +225,18 @@ def prepare_head(model: FaceModel) -> Head:
     height = np.stack([mean[landmarks[list(corners)], 1].mean() for corners in EYE_CORNERS])
     upper = smoothstep(mean[None, :, 1] - height[:, None], -0.02, 0.01)
     below = np.stack([_near(mean, landmarks[list(lid)], LOWER_LID_REACH) for lid in LOWER_LIDS])
-    lashes = model.part("lashes").numpy()
+    rings = [mean[landmarks[list(ring[:4])]] for ring in LID_RING]
+    lashes = np.stack([_line(mean, ring, LASH_LINE) for ring in rings])
+    for eye, near in enumerate(lids):
+        lashes[eye, model.part("lashes").numpy() & (near > 0.1)] = 1.0
+    lips = model.part("lips").numpy()
+    lip_line = _line(mean, mean[landmarks[[*range(60, 68), 60]]], LIP_LINE) * lips
+    lip_line[
+        np.setdiff1d(
+            triangles[(vertex_layer == INTERIOR)[triangles].any(axis=1)],
+            np.flatnonzero(vertex_layer == INTERIOR),
+        )
+    ] = 1.0
     outline = model.part("ears", "scalp", "neck").numpy()
     return Head(
         model=model,
@@ -205,13 +248,17 @@ def prepare_head(model: FaceModel) -> Head:
         twin=np.asarray(twin, np.int64),
         landmarks=landmarks,
         lids=lids,
-        covers=np.maximum(lids * upper * np.where(lashes, LASH_COVER, 1.0), below * ~lashes),
+        covers=np.maximum(lids * upper, below),
+        lashes=lashes * (vertex_layer == SKIN),
         lips=_near(mean, landmarks[list(LIPS)], LIP_REACH),
+        lip_line=lip_line,
         skull=skull,
         outer=1.0 - _near(mean, landmarks[17:], INNER_REACH),
         front=(vertex_layer == SKIN) * ~outline * skull * smoothstep(mean[:, 2], *FRONT_DEPTH),
         teeth=teeth.astype(np.float64),
         upper_teeth=model.part("upper_teeth").numpy().astype(np.float64),
+        lower_teeth=model.part("lower_teeth").numpy().astype(np.float64),
+        tooth=_tooth_numbers(mean, model),
     )
 
 

@@ -14,8 +14,9 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from dimitra.morphable.camera import DISTANCE
 from dimitra.morphable.model import FaceModel
-from dimitra.render.composite import EYE, FILL, INTERIOR, TRUST, TWIN_TRUST, compose
+from dimitra.render.composite import EYE, FILL, INTERIOR, SHADE, TRUST, TWIN_TRUST, WARMTH, compose
 from dimitra.render.head import (
+    LIPS,
     Floats,
     Head,
     Placed,
@@ -27,6 +28,7 @@ from dimitra.render.head import (
     smoothstep,
     tensor,
 )
+from dimitra.render.mouth import light_inside
 from dimitra.render.portrait import Portrait, prepare_portrait
 from dimitra.render.rasterizer import (
     Raster,
@@ -41,17 +43,23 @@ MOTION = 70
 """Values of a frame's motion: expression 64, angles 3, translations 3."""
 BLOCK = 32
 """Frames posed at once."""
-DEPTH_OF_SHADE, DEPTH_OF_TEETH = 0.25, 1.0
+DEPTH_OF_SHADE, DEPTH_OF_TEETH = 0.5, 1.6
 """Depth behind the lips (decimetres) at which mouth and teeth are darker by a factor e."""
-LIT, UNLIT = (0.0, 0.1), 0.5
-"""Opening of the lips (decimetres) from which light enters, and at which all of it does; the
-share of light that reaches the mouth through closed lips."""
-BLINKING, CLOSING = (0.08, 0.4), (0.15, 0.6)
-"""Share by which lids, and lips, have closed at which skin starts to cover, and covers all."""
+AMBIENT = 0.55
+"""Share of the mouth's light that comes from all sides; the rest comes from the front."""
+BLINKING = (0.08, 0.4)
+"""Share by which lids have closed at which plain skin starts to cover, and covers all."""
 GRAZING = (0.05, 0.45)
 """Cosine between the outer head and the view from which it blends into the warped picture."""
-WIDENING = (0.02, 0.10)
-"""Opening beyond the photo's (decimetres) at which its mouth starts to fade, and is gone."""
+CHANGING = (0.012, 0.06)
+"""Largest way of a mouth landmark from the photo's (decimetres) at which the photo's mouth, and
+what of it lies on the lips, starts to fade, and is gone."""
+MEETING = (0.075, 0.025)
+"""Opening of the lips (decimetres) at which their shadow on each other begins, and is whole."""
+OWN_SHADOW = 0.7
+"""How far the light inside holds for the photo's teeth, which have shadows of their own."""
+LIP_SHADOW, LASH_SHADOW, LID_SHADOW = 0.5, 0.62, 0.06
+"""How much darker lips are where they meet, lids at the lashes, and closed lids."""
 
 
 class MeshRenderer:
@@ -130,6 +138,7 @@ def _frames(
 ) -> Iterator[NDArray[np.uint8]]:
     size = portrait.size
     drawn, warped = empty_raster(2 * size, 2 * size), empty_raster(size, size)
+    light = np.ones((2 * size, 2 * size), np.float32)
     halo = tensor(portrait.halo)
     for start in range(0, len(motion), BLOCK):
         block = motion[start : start + BLOCK]
@@ -137,7 +146,7 @@ def _frames(
         _, around = look(halo, block[:, 64:], portrait.crop, size)
         for t in range(len(block)):
             pulled = np.concatenate([placed.projected[t, portrait.handles], around[t]])[:, :2]
-            yield _draw(head, portrait, placed, t, pulled - portrait.rest, drawn, warped)
+            yield _draw(head, portrait, placed, t, pulled - portrait.rest, drawn, warped, light)
 
 
 def _draw(
@@ -148,6 +157,7 @@ def _draw(
     pulled: Floats,
     drawn: Raster,
     warped: Raster,
+    light: NDArray[np.float32],
 ) -> NDArray[np.uint8]:
     """Frame ``t`` of a block, its warp pulled by [K + N, 2] pixels."""
     size, grid = portrait.size, portrait.grid
@@ -155,53 +165,69 @@ def _draw(
     nodes[:, :2] = grid.nodes + grid.displace(pulled)
     rasterize(nodes, grid.triangles, size, size, out=warped)
     under = interpolate(warped, grid.triangles, grid.nodes)
-    rasterize(magnify(placed.projected[t]), head.triangles, 2 * size, 2 * size, cull=-1, out=drawn)
-    attributes = portrait.attributes.copy()
-    attributes[:, FILL] = _fill(head, portrait, placed.vertices[t])
-    attributes[:, [TRUST, TWIN_TRUST]] *= _grazing(head, placed.posed[t])[:, None]
-    colours = (portrait.colours * _shade(head, placed, t)).astype(np.float32)
-    return compose(
-        drawn, head.triangles, portrait.layer, attributes, colours, under, portrait.pictures
+    projected, posed = magnify(placed.projected[t]), placed.posed[t]
+    rasterize(projected, head.triangles, 2 * size, 2 * size, cull=-1, out=drawn)
+    light_inside(
+        drawn,
+        head.triangles,
+        head.layer == INTERIOR,
+        head.tooth,
+        projected[head.vertex_layer == INTERIOR, :2],
+        2.0 * portrait.scale,
+        light,
     )
-
-
-def _grazing(head: Head, posed: NDArray[np.float32]) -> Floats:
-    """Share of trust [V] that the outer head keeps where it is seen edge-on."""
     normals = vertex_normals(posed, head.triangles)
     view = np.array([0.0, 0.0, DISTANCE]) - posed
     facing = np.einsum("vc,vc->v", normals, view) / np.linalg.norm(view, axis=1)
-    return np.asarray(1.0 - head.outer * (1.0 - smoothstep(facing, *GRAZING)))
+    grazing = 1.0 - head.outer * (1.0 - smoothstep(facing, *GRAZING))
+    attributes = portrait.attributes.copy()
+    attributes[:, FILL], attributes[:, SHADE] = _appearance(head, portrait, placed.vertices[t])
+    attributes[:, [TRUST, TWIN_TRUST]] *= grazing[:, None]
+    colours = (portrait.colours * _shade(head, posed, facing)).astype(np.float32)
+    return compose(
+        drawn, head.triangles, portrait.layer, attributes, colours, light, under, portrait.pictures
+    )
 
 
-def _fill(head: Head, portrait: Portrait, vertices: NDArray[np.float32]) -> Floats:
-    """Share of its layer's own picture at every vertex, [V]: where the photo does not serve.
+def _appearance(
+    head: Head, portrait: Portrait, vertices: NDArray[np.float32]
+) -> tuple[Floats, Floats]:
+    """Columns ``FILL`` and ``SHADE`` of ``compose``, [V] each.
 
-    Skin takes it where lids or lips close over what the photo shows there; eyeballs where lids
-    open wider than in the photo; the mouth's inside where the photo shows one that is as wide.
+    Skin takes its own picture where lids or lips close over what the photo shows there; eyeballs
+    where lids open wider than in the photo; the mouth's inside where the photo shows that very
+    mouth, and upper teeth wherever it shows teeth. Skin is darker where lips or lids meet, as far
+    as the photo does not show them so.
     """
-    opening = lip_opening(vertices, head.landmarks)
     closed = (portrait.lids - lid_opening(vertices, head.landmarks)) / np.maximum(
         portrait.lids, 0.05
     )
-    fill = np.maximum(*(smoothstep(closed[eye], *BLINKING) * head.covers[eye] for eye in (0, 1)))
+    blink = smoothstep(closed, *BLINKING)
+    way = np.linalg.norm(vertices[head.landmarks[list(LIPS)]] - portrait.mouth, axis=1).max()
+    changed = float(smoothstep(float(way), *CHANGING))
+    meeting = smoothstep(lip_opening(vertices, head.landmarks), *MEETING)
+    meeting = np.maximum(meeting - smoothstep(portrait.lips, *MEETING), 0.0)
+    fill = np.maximum(*(blink[eye] * head.covers[eye] for eye in (0, 1)))
+    shade = 1.0 - LIP_SHADOW * meeting * head.lip_line
+    for eye in (0, 1):
+        shade *= 1.0 - blink[eye] * LASH_SHADOW * head.lashes[eye]
+        shade *= 1.0 - blink[eye] * LID_SHADOW * head.covers[eye]
     eye = head.vertex_layer == EYE
-    opened = smoothstep(-closed, 0.02, 0.15)
+    interior = head.vertex_layer == INTERIOR
     if portrait.mouth_seen:
-        shut = 1.0 - opening / max(portrait.lips, 0.02)
-        fill = np.maximum(fill, smoothstep(shut, *CLOSING) * head.lips)
-        interior = head.vertex_layer == INTERIOR
-        beyond = float(smoothstep(opening - portrait.lips, *WIDENING))
-        fill[interior] = np.maximum(1.0 - beyond, portrait.teeth_seen * head.upper_teeth[interior])
+        fill = np.maximum(fill, changed * head.lips)
+        fill[interior] = np.maximum(1.0 - changed, portrait.teeth_seen * head.upper_teeth[interior])
+    shade[interior] = changed * OWN_SHADOW
+    opened = smoothstep(-closed, 0.02, 0.15)
     fill[eye] = np.where(head.mean[eye, 0] < 0, opened[0], opened[1])
     fill[np.unique(head.triangles[(portrait.layer == INTERIOR) & (head.layer == EYE)])] = 0.0
-    return np.asarray(fill)
+    return np.asarray(fill), np.asarray(shade)
 
 
-def _shade(head: Head, placed: Placed, t: int) -> Floats:
-    """Darkening [V, 1] of the mouth's inside: by depth behind the lips, and while they are shut."""
-    posed = placed.posed[t]
+def _shade(head: Head, posed: NDArray[np.float32], facing: Floats) -> Floats:
+    """Brightness [V, 3] of the mouth's inside: by its slope, and by its depth behind the lips."""
     depth = np.maximum(posed[head.landmarks[48:60], 2].mean() - posed[:, 2], 0.0)
     reach = np.where(head.teeth > 0, DEPTH_OF_TEETH, DEPTH_OF_SHADE)
-    light = smoothstep(lip_opening(placed.vertices[t], head.landmarks), *LIT)
-    shade = (UNLIT + (1.0 - UNLIT) * light) * np.exp(-depth / reach)
-    return np.where(head.vertex_layer == EYE, 1.0, shade)[:, None]
+    shade = (AMBIENT + (1.0 - AMBIENT) * np.maximum(facing, 0.0)) * np.exp(-depth / reach)
+    shade = np.where(head.vertex_layer == EYE, 1.0, shade)[:, None]
+    return np.asarray(shade + WARMTH * shade * (1.0 - shade) * np.array([1.0, 0.0, -1.0]))

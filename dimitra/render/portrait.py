@@ -18,6 +18,7 @@ from dimitra.morphable import camera
 from dimitra.render.composite import (
     EYE,
     INTERIOR,
+    SHADE,
     SKIN,
     SOURCE_X,
     SOURCE_Y,
@@ -28,6 +29,8 @@ from dimitra.render.composite import (
     pack_pictures,
 )
 from dimitra.render.head import (
+    EYE_CORNERS,
+    LIPS,
     Floats,
     Head,
     lid_opening,
@@ -38,6 +41,7 @@ from dimitra.render.head import (
     tensor,
 )
 from dimitra.render.inpaint import fill_unknown
+from dimitra.render.mouth import without_teeth
 from dimitra.render.rasterizer import (
     Raster,
     magnify,
@@ -62,7 +66,7 @@ HALO_REACH = 0.55
 HALO_WEIGHT = 0.25
 """Trust in the rigid motion of the hair beside 1 for skin."""
 HANDLES_PER_CELL = 2
-LASH_REACH, LIP_RIM = 1 / 85, 1 / 128
+LASH_REACH, LIP_RIM = 1 / 64, 1 / 128
 """Width of the lashes around an eye, and of the dark rim of a mouth, as shares of the photo."""
 FILL_BLUR_PX = 1.5
 """Lids stretch the few pixels between lashes and crease; they are smoothed before."""
@@ -92,6 +96,8 @@ class Portrait:
         crop: [3], Deng's alignment.
         lids: [2] opening of the lids in the photo.
         lips: opening of the lips in the photo, decimetres.
+        mouth: [20, 3] the mouth's landmarks in the photo, in the model frame.
+        scale: pixels of the photo for a decimetre at the eyes.
         mouth_seen: whether the photo shows enough of the mouth's inside to use it.
         teeth_seen: 1 where what it shows is as bright as teeth are, 0 where it is dark.
     """
@@ -108,6 +114,8 @@ class Portrait:
     crop: NDArray[np.float32]
     lids: Floats
     lips: float
+    mouth: NDArray[np.float32]
+    scale: float
     mouth_seen: bool
     teeth_seen: float
 
@@ -152,9 +160,12 @@ def _coverage(raster: Raster, chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def _continued(
-    photo: NDArray[np.float32], eye: NDArray[np.float32], opening: NDArray[np.float32]
+    photo: NDArray[np.float32],
+    eye: NDArray[np.float32],
+    opening: NDArray[np.float32],
+    lips: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """The packed pictures of ``compose``, from the cover [S, S] of eyeballs and open mouth."""
+    """The packed pictures of ``compose``, from the cover [S, S] of eyeballs, mouth and lips."""
     lashes = binary_dilation(eye > 0.0, _disc(LASH_REACH * photo.shape[0]))
     inside = binary_dilation(opening > 0.0, _disc(LIP_RIM * photo.shape[0]))
     skin = fill_unknown(photo, ~(lashes | inside))
@@ -162,7 +173,7 @@ def _continued(
     skin += np.minimum(2.0 * soft, 1.0) * (
         gaussian_filter(skin, (FILL_BLUR_PX, FILL_BLUR_PX, 0.0)) - skin
     )
-    pictures = [photo, skin]
+    pictures = [photo, without_teeth(photo, skin, opening, lips)]
     for cover in (eye, opening):
         sure = _surely(cover)
         pictures.append(fill_unknown(photo, sure) if sure.sum() >= FEW_PIXELS else skin)
@@ -280,9 +291,13 @@ def prepare_portrait(
     eye = _coverage(raster, head.layer == EYE)
     opening = _coverage(raster, head.layer == INTERIOR)
     inside = image[_surely(opening)]
+    lips = _coverage(raster, head.model.part("lips").numpy()[head.triangles].all(axis=1))
+    corners = head.landmarks[[EYE_CORNERS[0][0], EYE_CORNERS[1][1]]]
+    apart = np.linalg.norm(np.diff(posed[corners], axis=0))
     trust = _trust(head, projected, posed, raster, size)
 
-    attributes = np.zeros((len(posed), 7), np.float32)
+    attributes = np.zeros((len(posed), 8), np.float32)
+    attributes[:, SHADE] = 1.0
     attributes[:, [SOURCE_X, SOURCE_Y]] = projected[:, :2]
     attributes[:, TRUST] = trust
     attributes[:, [TWIN_X, TWIN_Y]] = projected[head.twin, :2]
@@ -299,7 +314,7 @@ def prepare_portrait(
     grid = warp_grid(size, size, rest, np.concatenate([pulling[handles], around_trust]))
     return Portrait(
         size=size,
-        pictures=_continued(image, eye, opening),
+        pictures=_continued(image, eye, opening, lips),
         attributes=attributes,
         layer=_layers(head, raster),
         colours=head.colours * np.float32(np.clip(light / FULL_LIGHT, 0.15, 1.1)),
@@ -310,6 +325,8 @@ def prepare_portrait(
         crop=crop,
         lids=lid_opening(placed.vertices[0], head.landmarks),
         lips=lip_opening(placed.vertices[0], head.landmarks),
+        mouth=placed.vertices[0, head.landmarks[list(LIPS)]],
+        scale=float(np.linalg.norm(np.diff(projected[corners], axis=0)[:, :2]) / apart),
         mouth_seen=len(inside) >= FEW_PIXELS,
         teeth_seen=float(len(inside) > 0 and inside.mean() > BRIGHT_TEETH * light),
     )

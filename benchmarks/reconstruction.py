@@ -1,0 +1,177 @@
+"""Re-render real motion and compare with the source video: PSNR, SSIM, F-LMD.
+
+    python benchmarks/reconstruction.py                    # test clips of the last `dvc repro`
+    python benchmarks/reconstruction.py --videos FOLDER    # films of one's own, cropped and fitted
+    python benchmarks/reconstruction.py --weights my_pirender.pt
+
+Every clip's first frame is the photo, its fitted coefficients are the motion, its own frames are
+the truth. `frozen frame` shows the photo throughout. PIRender's row is there with `--weights`
+(an asset or a path). LPIPS is absent: the package `lpips` brings its linear weights, but AlexNet's
+or VGG's lie outside the package indexes. F-LMD is in pixels, by dlib, over the frames in which both
+faces are found; head pose is taken out of it (`dimitra/metrics/landmarks_distance.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.fit_real import fit_video
+from dimitra.assets import asset_path
+from dimitra.media.video import read_video
+from dimitra.metrics.image import psnr, ssim
+from dimitra.metrics.landmarks_distance import LANDMARKS, LandmarkTrack, landmark_distance
+from dimitra.morphable import open_head
+from dimitra.render import pirender
+from dimitra.render.mesh import MeshRenderer
+from dimitra.shards import read_npz
+from pipelines.evaluate import FaceFinder, dlib_finder
+from pipelines.params import load
+
+Frames = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """A clip with its fitted motion: frames [T, S, S, 3], identity [80], motion [T, 70], crop."""
+
+    name: str
+    frames: Frames
+    identity: Floats
+    motion: Floats
+    crop: Floats
+
+
+Draw = Callable[[Take], Iterable[Frames]]
+
+
+def corpus_takes(data: Path, frames: int, clips: int) -> Iterator[Take]:
+    """One test clip of each shard, as the stages left it."""
+    for shard in sorted((data / "generated").glob("*.tar"))[:clips]:
+        with tarfile.open(shard) as generated:
+            name = generated.getnames()[0].split(".")[0]
+
+        def part(folder: str, kind: str, name: str = name, shard: Path = shard) -> bytes:
+            with tarfile.open(data / folder / shard.name) as tar:
+                member = tar.extractfile(f"{name}.{kind}")
+                if member is None:
+                    raise FileNotFoundError(f"{folder}/{shard.name} holds no {name}.{kind}")
+                return member.read()
+
+        fitted = read_npz(part("motion", "motion.npz"))
+        motion = np.concatenate([fitted["expression"], fitted["pose"]], axis=1)
+        pictures = read_video(part("crops", "mp4"))
+        yield Take(name, pictures[:frames], fitted["identity"], motion[:frames], fitted["crop"][0])
+
+
+def film_takes(folder: Path, frames: int, clips: int) -> Iterator[Take]:
+    """Films [*.mp4] of a folder, through the crop stage and the fit to MediaPipe's mesh."""
+    model, params = open_head.load(), load()
+    for path in sorted(folder.glob("*.mp4"))[:clips]:
+        fitted = fit_video(path, model, params, "mediapipe")
+        fit = fitted.fit
+        motion = torch.cat([fit.expression, fit.pose], dim=1).numpy()
+        yield Take(
+            path.stem,
+            fitted.frames[:frames],
+            fit.identity.numpy(),
+            motion[:frames],
+            fit.crop.numpy(),
+        )
+
+
+def frozen(take: Take) -> Iterable[Frames]:
+    """The first frame throughout."""
+    return [take.frames[0]] * len(take.frames)
+
+
+def mesh() -> Draw:
+    """The mesh renderer."""
+    renderer = MeshRenderer(open_head.load())
+    return lambda take: renderer.render(
+        take.frames[0], take.identity, take.crop, take.motion[0], take.motion
+    )
+
+
+def neural(weights: str) -> Draw:
+    """PIRender with weights of one's own or the published ones."""
+    renderer = pirender.load(asset_path(weights), "cpu")
+    return lambda take: renderer.render(
+        take.frames[0], take.motion, np.tile(take.crop, (len(take.motion), 1))
+    )
+
+
+def track(frames: Iterable[Frames], find: FaceFinder) -> LandmarkTrack:
+    """Landmarks of a video."""
+    points = [find(frame) for frame in frames]
+    blank = np.full((LANDMARKS, 2), np.nan)
+    return LandmarkTrack(
+        np.stack([blank if p is None else p for p in points]),
+        np.array([p is not None for p in points]),
+    )
+
+
+def score(take: Take, draw: Draw, truth: LandmarkTrack, find: FaceFinder) -> tuple[float, ...]:
+    """PSNR, SSIM and F-LMD, without the first frame, which is given."""
+    made = list(draw(take))[1:]
+    pairs = list(zip(made, take.frames[1:], strict=True))
+    distance = landmark_distance(track(made, find), truth, max_reference_missed=1.0)
+    # Equal pictures have no finite PSNR; the loss of 8 bits bounds it at 10 log10(255^2 * 12).
+    levels = [min(psnr(*pair), 58.9) for pair in pairs]
+    lmd = np.nan if distance.f_lmd is None else distance.f_lmd
+    return float(np.mean(levels)), float(np.mean([ssim(*pair) for pair in pairs])), lmd
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("data"), help="of the last `dvc repro`")
+    parser.add_argument("--videos", type=Path, help="folder of films in place of the test clips")
+    parser.add_argument("--weights", help="PIRender's: an asset, or a path")
+    parser.add_argument("--frames", type=int, default=100, help="of each clip, at most")
+    parser.add_argument("--clips", type=int, default=6)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    source = options.videos or options.data / "generated"
+    if not source.is_dir():
+        sys.stderr.write(f"{source} is no folder: run `dvc repro` first, or name --videos\n")
+        return 1
+    takes = (
+        corpus_takes(options.data, options.frames, options.clips)
+        if options.videos is None
+        else film_takes(options.videos, options.frames, options.clips)
+    )
+    methods: dict[str, Draw] = {"frozen frame": frozen, "mesh": mesh()}
+    if options.weights is not None:
+        methods["PIRender"] = neural(options.weights)
+    find, console = dlib_finder(), Console()
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in methods}
+    for take in takes:
+        truth = track(take.frames[1:], find)
+        for name, draw in methods.items():
+            rows[name].append(score(take, draw, truth, find))
+            values = ", ".join(f"{value:.3f}" for value in rows[name][-1])
+            console.print(f"{take.name}: {name} {values}")
+    table = Table(*("renderer", "PSNR dB", "SSIM", "F-LMD px", "LPIPS"), title=str(source))
+    for name, scores in rows.items():
+        level, similarity, lmd = np.nanmean(np.array(scores), axis=0)
+        table.add_row(name, f"{level:.2f}", f"{similarity:.3f}", f"{lmd:.2f}", "absent")
+    console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
