@@ -52,7 +52,7 @@ def tooth_numbers(teeth: NDArray[np.float64], widths_mm: tuple[float, ...]) -> N
     curve, middle = np.vstack([[0.0, z[x < 0.03].max()], curve]), np.append(0.0, middle)
     along = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1)))
     ends = np.append(0.0, np.cumsum(widths_mm)) / 100.0
-    return np.interp(np.interp(angle, middle, along), ends, np.arange(len(ends)))
+    return np.asarray(np.interp(np.interp(angle, middle, along), ends, np.arange(len(ends))))
 
 
 @compiled

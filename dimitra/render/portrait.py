@@ -291,7 +291,8 @@ def prepare_portrait(
     eye = _coverage(raster, head.layer == EYE)
     opening = _coverage(raster, head.layer == INTERIOR)
     inside = image[_surely(opening)]
-    lips = _coverage(raster, head.model.part("lips").numpy()[head.triangles].all(axis=1))
+    whole = head.model.part("lips").numpy()[head.triangles].all(axis=1)
+    lips = _coverage(raster, np.asarray(whole))
     corners = head.landmarks[[EYE_CORNERS[0][0], EYE_CORNERS[1][1]]]
     apart = np.linalg.norm(np.diff(posed[corners], axis=0))
     trust = _trust(head, projected, posed, raster, size)

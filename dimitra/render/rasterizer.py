@@ -32,8 +32,8 @@ def compiled(function: _F) -> _F:
 
 def inlined(function: _F) -> _F:
     """``compiled`` for what runs once a pixel: a call costs more than its arithmetic."""
-    options = {"cache": True, "nogil": True, "fastmath": False, "forceinline": True}
-    return cast("_F", numba.njit(**options)(function))
+    compile_it = numba.njit(cache=True, nogil=True, fastmath=False, forceinline=True)
+    return cast("_F", compile_it(function))
 
 
 @dataclass(frozen=True)
