@@ -97,7 +97,9 @@ def load(folder: Path) -> TrainedRenderer:
         face_model, size = str(config["face_model"]), int(config["size"])
         state = safetensors.torch.load_file(folder / WEIGHTS)
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        raise PIRenderError(f"{folder} cannot be read: {error!r}; train the renderer again") from None
+        raise PIRenderError(
+            f"{folder} cannot be read: {error!r}; train the renderer again"
+        ) from None
     with torch.device("meta"):
         network = PIRenderNet(settings)
     try:

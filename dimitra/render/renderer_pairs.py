@@ -10,10 +10,10 @@ import functools
 import tarfile
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from dimitra.media.video import read_video
-from dimitra.morphable.deng_coefficients import descriptors, windows
+from dimitra.morphable.deng_coefficients import descriptors, rescale_crop, windows
 from dimitra.render.mesh import resize_reference
 from dimitra.seeds import clip_seed
 from dimitra.shards import read_npz
@@ -73,6 +73,7 @@ class CropCorpus:
         crops: shards with ``mp4`` and ``track.npz``.
         motion: shards with ``motion.npz``.
         clip_ids: the clips to train on; others in the shards are passed over.
+        crop_size: side of the crops, pixels.
         size: side of the frames, pixels.
         cache_bytes: decoded frames kept in memory; a clip that was used long ago goes first.
 
@@ -87,11 +88,12 @@ class CropCorpus:
         crops: Sequence[Path],
         motion: Sequence[Path],
         clip_ids: Sequence[str],
+        crop_size: int,
         size: int,
         cache_bytes: int,
     ) -> None:
         self._members: dict[str, dict[str, tuple[Path, int, int]]] = {one: {} for one in clip_ids}
-        self._size, self._cache_bytes = size, cache_bytes
+        self._crop_size, self._size, self._cache_bytes = crop_size, size, cache_bytes
         for path in (*crops, *motion):
             self._index(path)
         for clip_id, parts in self._members.items():
@@ -119,10 +121,10 @@ class CropCorpus:
             return file.read(size)
 
     def coefficients(self, clip_id: str) -> NDArray[np.float32]:
-        """Descriptors [T, 73] of a clip in pixels of the crop, without its pictures."""
+        """Descriptors [T, 73] of a clip in pixels of the frames, without its pictures."""
         fitted = read_npz(self._part(clip_id, "motion.npz"))
-        parts = [fitted[name] for name in ("expression", "pose", "crop")]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        motion, crop = to_motion(fitted), torch.from_numpy(fitted["crop"].astype(np.float32))
+        return descriptors(motion, rescale_crop(crop, self._crop_size, self._size)).numpy()
 
     def load(self, clip_id: str) -> RendererClip:
         """Read one clip, from memory where it was used lately.
@@ -147,18 +149,29 @@ class CropCorpus:
         video = read_video(self._part(clip_id, "mp4"))
         track = read_npz(self._part(clip_id, "track.npz"))
         values = self.coefficients(clip_id)
-        ratio = self._size / video.shape[1]
+        ratio = self._size / self._crop_size
+        if video.shape[1:3] != (self._crop_size, self._crop_size):
+            raise ValueError(
+                f"clip {clip_id}: crops of {video.shape[2]}x{video.shape[1]} px, expected "
+                f"{self._crop_size}"
+            )
         clip = RendererClip(
             clip_id,
             np.stack([resize_reference(one, values[0, 70:], self._size)[0] for one in video]),
             values[:, :70],
-            values[:, 70:] * np.array([1.0 / ratio, ratio, ratio], np.float32),
+            values[:, 70:],
             track["landmarks"].astype(np.float32) * np.float32(ratio),
         )
         lengths = {len(clip.frames), len(clip.motion), len(clip.landmarks)}
         if len(lengths) != 1:
             raise ValueError(f"clip {clip_id}: frames, motion and track have {sorted(lengths)}")
         return clip
+
+
+def to_motion(fitted: Mapping[str, NDArray[Any]]) -> Float[Tensor, "frames 70"]:
+    """Expression, angles and translation of ``motion.npz``."""
+    joined = np.concatenate([fitted["expression"], fitted["pose"]], axis=1)
+    return torch.from_numpy(joined.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +243,9 @@ class Pairs:
             there.append(pair_of(clip, first, second))
             back.append(pair_of(clip, second, first))
         both = [*there, *back]
-        columns = zip(*((one.photo, one.window, one.target, one.region) for one in both), strict=True)
+        columns = zip(
+            *((one.photo, one.window, one.target, one.region) for one in both), strict=True
+        )
         names = tuple(one.clip_ids[0] for one in both)
         return PairBatch(names, *(torch.cat(column) for column in columns))
 
