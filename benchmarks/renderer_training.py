@@ -1,9 +1,9 @@
-"""Train the neural renderer on the sample corpus's crops for a while, and measure it on unseen people.
+"""Train the neural renderer on the sample's crops for a while; measure it on unseen people.
 
-    python benchmarks/renderer_training.py --data data --minutes 10 --out /tmp/renderer
+    python benchmarks/renderer_training.py --data data --steps 1700 --out renderer
 
 The reduced variant, on one CPU thread, with the pixel loss. Every test clip is then drawn from its
-first frame and its true motion, and compared with the video; the frozen first frame stands beside it.
+first frame and its true motion, and compared with the video, beside the frozen first frame.
 Prints mean absolute difference (levels of 255) and PSNR (dB), and writes pictures.
 """
 
@@ -26,11 +26,18 @@ from dimitra.render.pirender import PIRenderer
 from dimitra.render.pirender_network import PIRenderNet, PIRenderSettings
 from dimitra.render.reconstruction import PixelLoss
 from dimitra.render.renderer_pairs import CropCorpus, Pairs, RendererClip, face_region
-from dimitra.render.renderer_training import RendererTraining, deterministic, train_renderer
+from dimitra.render.renderer_state import RendererState, RendererStep
+from dimitra.render.renderer_training import (
+    RendererTraining,
+    StepTime,
+    deterministic,
+    train_renderer,
+)
 from pipelines.train_renderer import descriptor_scale
 
 
 def corpus_of(data: Path, split: str, size: int) -> CropCorpus:
+    """Crops and motion of one side of the split."""
     rows = pq.read_table(data / "split" / "split.parquet", columns=["clip_id", "split"]).to_pylist()
     ids = [row["clip_id"] for row in rows if row["split"] == split]
     folders = (sorted((data / name).glob("*.tar")) for name in ("crops", "motion"))
@@ -38,15 +45,18 @@ def corpus_of(data: Path, split: str, size: int) -> CropCorpus:
 
 
 def drawn(renderer: PIRenderer, clip: RendererClip) -> NDArray[np.uint8]:
+    """A clip from its first frame and its true motion."""
     crop = np.tile(clip.crop[0], (len(clip.motion), 1))
     return np.stack(list(renderer.render(clip.frames[0], clip.motion, crop)))
 
 
 def psnr(error: NDArray[np.float64]) -> float:
+    """Peak signal-to-noise ratio, dB."""
     return float(20.0 * np.log10(255.0) - 10.0 * np.log10((error**2).mean()))
 
 
 def rows_of(renderer: PIRenderer, corpus: CropCorpus, out: Path) -> Iterator[dict[str, object]]:
+    """Errors of every clip, and a picture of some."""
     for number, clip_id in enumerate(corpus.clip_ids):
         clip = corpus.load(clip_id)
         made = drawn(renderer, clip)
@@ -68,7 +78,12 @@ def rows_of(renderer: PIRenderer, corpus: CropCorpus, out: Path) -> Iterator[dic
         yield row
 
 
+class OutOfTime(Exception):  # noqa: N818 - no error
+    """The minutes are over."""
+
+
 def main() -> None:
+    """Train, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data"), help="of a finished run")
     parser.add_argument("--out", type=Path, required=True)
@@ -78,32 +93,32 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--still", action="store_true", help="begin with no flow")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     settings = PIRenderSettings(descriptor=64, widest=64, warp_width=16, edit_width=16)
     torch.manual_seed(0)
     network = PIRenderNet(settings)
+    if options.still:
+        torch.nn.init.zeros_(network.warpping_net.flow_out[2].weight)
     corpus = corpus_of(options.data, "train", options.size)
     scale = descriptor_scale(corpus)
     config = RendererTraining(
         steps=options.steps,
         warp_steps=options.warp_steps,
         learning_rate=options.rate,
-        decay_every=options.steps,
+        decay_every=max(1, round(0.7 * options.steps)),
+        ema=0.99,
     )
     begun = time.perf_counter()
 
-    class Stop(Exception):
-        pass
+    states: list[RendererState] = []
 
-    states = []
-
-    def on_step(record: object, timing: object) -> None:  # noqa: ARG001
-        step = record.step  # type: ignore[attr-defined]
-        if step % 100 == 0:
+    def on_step(record: RendererStep, timing: StepTime) -> None:  # noqa: ARG001
+        if record.step % 100 == 0:
             print(f"{time.perf_counter() - begun:6.0f} s {record}", flush=True)
         if time.perf_counter() - begun > 60 * options.minutes and states:
-            raise Stop
+            raise OutOfTime
 
     with deterministic(1, torch.device("cpu")):
         try:
@@ -118,7 +133,7 @@ def main() -> None:
                 save_every=50,
                 on_state=lambda state: states.__setitem__(slice(None), [state]),
             )
-        except Stop:
+        except OutOfTime:
             curve = list(states[0].curve)
             network.load_state_dict(states[0].averaged())
     seconds = time.perf_counter() - begun

@@ -528,7 +528,7 @@ class TrainRendererParams(Section):
     pairs: Annotated[int, Field(ge=1, le=1024)]
     """Pairs of frames a step; each is taken both ways."""
     loss: Literal["perceptual", "pixel"]
-    """PIRender's, on VGG19's features; or pixels, gradients and the face, which needs no weights."""
+    """PIRender's, on VGG19's features; or ours, which needs no weights."""
     vgg_weights: AssetRef | None
     """VGG19 in torchvision's layout; null for the pixel loss."""
     normalise: bool

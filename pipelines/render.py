@@ -140,7 +140,7 @@ def make_worker(params: dict[str, Any]) -> Worker:
 
 
 def check_own(params: Params) -> None:
-    """Refuse a renderer of one's own that is missing, or was trained for other motion or another size.
+    """Refuse a renderer of one's own that is missing, or of another face model or size.
 
     Raises:
         StageError: naming what to do.

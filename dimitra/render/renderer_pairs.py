@@ -272,9 +272,10 @@ def to_levels(picture: NDArray[np.uint8]) -> Float[Tensor, "3 height width"]:
 
 
 def face_region(landmarks: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Weights [S, S]: 1 inside the hull of the 68 landmarks, ``1 + MOUTH_WEIGHT`` in the mouth's."""
+    """Weights [S, S]: 1 in the hull of the 68 landmarks, ``1 + MOUTH_WEIGHT`` in the mouth's."""
     inside = _inside(landmarks, size).astype(np.float32)
-    return inside + np.float32(MOUTH_WEIGHT) * _inside(landmarks[MOUTH], size)
+    mouth = _inside(landmarks[MOUTH], size).astype(np.float32)
+    return inside + np.float32(MOUTH_WEIGHT) * mouth
 
 
 def _inside(points: NDArray[np.float32], size: int) -> NDArray[np.bool_]:

@@ -169,18 +169,18 @@ def train_step(
     total.backward()  # type: ignore[no-untyped-call]
     gradients = [one.grad for one in network.parameters() if one.grad is not None]
     norm = float(torch.nn.utils.get_total_norm(gradients))
-    values = [float(one.detach()) for one in (total, warp, final)]
-    if not (math.isfinite(values[0]) and math.isfinite(norm)):
+    loss, moved, ended = (float(one.detach()) for one in (total, warp, final))
+    if not (math.isfinite(loss) and math.isfinite(norm)):
         good = warped.isfinite().flatten(1).all(1) & batch.target.isfinite().flatten(1).all(1)
         names = zip(batch.clip_ids, good.tolist(), strict=True)
         bad = [clip_id for clip_id, finite in names if not finite] or batch.clip_ids
         raise RendererDivergedError(
-            f"step {step}: the loss is {values[0]}, the gradient norm {norm}, on the clips "
+            f"step {step}: the loss is {loss}, the gradient norm {norm}, on the clips "
             f"{', '.join(dict.fromkeys(bad))}; look for bad values in them, or lower the "
             "learning rate"
         )
     optimiser.step()
-    return RendererStep(step, *values, norm, rate)
+    return RendererStep(step, loss, moved, ended, norm, rate)
 
 
 def train_renderer(
