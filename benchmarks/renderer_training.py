@@ -14,6 +14,7 @@ import csv
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -40,8 +41,8 @@ def corpus_of(data: Path, split: str, size: int) -> CropCorpus:
     """Crops and motion of one side of the split."""
     rows = pq.read_table(data / "split" / "split.parquet", columns=["clip_id", "split"]).to_pylist()
     ids = [row["clip_id"] for row in rows if row["split"] == split]
-    folders = (sorted((data / name).glob("*.tar")) for name in ("crops", "motion"))
-    return CropCorpus(*folders, ids, 256, size, 1 << 30)
+    crops, motion = (sorted((data / name).glob("*.tar")) for name in ("crops", "motion"))
+    return CropCorpus(crops, motion, ids, 256, size, 1 << 30)
 
 
 def drawn(renderer: PIRenderer, clip: RendererClip) -> NDArray[np.uint8]:
@@ -55,7 +56,7 @@ def psnr(error: NDArray[np.float64]) -> float:
     return float(20.0 * np.log10(255.0) - 10.0 * np.log10((error**2).mean()))
 
 
-def rows_of(renderer: PIRenderer, corpus: CropCorpus, out: Path) -> Iterator[dict[str, object]]:
+def rows_of(renderer: PIRenderer, corpus: CropCorpus, out: Path) -> Iterator[dict[str, Any]]:
     """Errors of every clip, and a picture of some."""
     for number, clip_id in enumerate(corpus.clip_ids):
         clip = corpus.load(clip_id)
@@ -64,7 +65,7 @@ def rows_of(renderer: PIRenderer, corpus: CropCorpus, out: Path) -> Iterator[dic
         face = np.stack(
             [face_region(points, clip.frames.shape[1]) > 0 for points in clip.landmarks]
         )
-        row: dict[str, object] = {"clip": clip_id}
+        row: dict[str, Any] = {"clip": clip_id}
         for name, frames in (("frozen", frozen), ("trained", made)):
             error = frames[1:].astype(np.float64) - clip.frames[1:]
             row[f"{name}_l1"] = float(np.abs(error).mean())
@@ -93,14 +94,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--still", action="store_true", help="begin with no flow")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     settings = PIRenderSettings(descriptor=64, widest=64, warp_width=16, edit_width=16)
     torch.manual_seed(0)
     network = PIRenderNet(settings)
-    if options.still:
-        torch.nn.init.zeros_(network.warpping_net.flow_out[2].weight)
     corpus = corpus_of(options.data, "train", options.size)
     scale = descriptor_scale(corpus)
     config = RendererTraining(
@@ -154,8 +152,8 @@ def main() -> None:
     weights = sum(one.numel() for one in network.parameters())
     print(f"{len(curve)} steps in {seconds:.0f} s, {weights} weights, {len(rows)} test clips")
     for name in list(rows[0])[1:]:
-        print(f"{name}: {np.mean([row[name] for row in rows]):.3f}")  # type: ignore[arg-type]
-    better = sum(row["trained_l1"] < row["frozen_l1"] for row in rows)  # type: ignore[operator]
+        print(f"{name}: {np.mean([row[name] for row in rows]):.3f}")
+    better = sum(row["trained_l1"] < row["frozen_l1"] for row in rows)
     print(f"nearer than the frozen frame in {better} of {len(rows)} clips")
 
 

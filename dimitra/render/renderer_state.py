@@ -148,7 +148,9 @@ class RendererState:
         except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
             raise RendererStateError(f"the saved state cannot be read: {error}") from error
         if (metadata.get("format"), metadata.get("about")) != (_FORMAT, about):
-            raise RendererStateError(f"the saved state is training {metadata.get('about')!r}'s")
+            raise RendererStateError(
+                f"the saved state belongs to training {metadata.get('about')!r}"
+            )
         return cls(tensors, curve)
 
 

@@ -82,7 +82,7 @@ def test_a_file_in_torchvisions_layout_gives_the_features(tmp_path: Path, suffix
     network = read_vgg19(path).double()
     picture = torch.rand(2, 3, 32, 48, dtype=torch.float64) * 2 - 1
     for ours, theirs in zip(network(picture), by_hand(state, picture), strict=True):
-        torch.testing.assert_close(ours, theirs)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)  # ImageNet's mean is float32
     assert not any(one.requires_grad for one in network.parameters())
 
 
@@ -121,9 +121,9 @@ def test_the_perceptual_loss_is_the_sum_over_layers_and_sizes() -> None:
         ours, theirs = (functional.interpolate(x, **half) for x in (ours, theirs))  # type: ignore[arg-type]
     region = torch.ones(2, 1, 64, 64, dtype=torch.float64)
     plain = loss_of(picture, target, region, style=False)
-    assert float(plain) == pytest.approx(expected, rel=1e-9)
+    assert float(plain) == pytest.approx(expected, rel=1e-6)
     styled = loss_of(picture, target, region, style=True)
-    assert float(styled) == pytest.approx(expected + style, rel=1e-9)
+    assert float(styled) == pytest.approx(expected + style, rel=1e-6)
 
 
 def test_the_gradient_loss_of_a_ramp_is_its_slope() -> None:
