@@ -1,6 +1,6 @@
 """Train the neural renderer on the sample's crops for a while; measure it on unseen people.
 
-    python benchmarks/renderer_training.py --data data --steps 1700 --out renderer
+    python benchmarks/renderer_training.py --data data --steps 2200 --warp-steps 500 --out renderer
 
 The reduced variant, on one CPU thread, with the pixel loss. Every test clip is then drawn from its
 first frame and its true motion, and compared with the video, beside the frozen first frame.
@@ -88,9 +88,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data"), help="of a finished run")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--steps", type=int, default=100_000, help="if they take less time")
-    parser.add_argument("--warp-steps", type=int, default=300)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, default=2200, help="fewer if they take longer")
+    parser.add_argument("--warp-steps", type=int, default=500)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -105,8 +105,7 @@ def main() -> None:
         steps=options.steps,
         warp_steps=options.warp_steps,
         learning_rate=options.rate,
-        decay_every=max(1, round(0.7 * options.steps)),
-        ema=0.99,
+        decay_every=options.steps,
     )
     begun = time.perf_counter()
 
