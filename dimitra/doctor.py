@@ -17,12 +17,20 @@ from dimitra import assets
 WEIGHTS_KEYS = (
     *("crop.detector_weights", "crop.landmarks_weights", "fit.face_model_weights"),
     *("fit.encoder_weights", "transcribe.model", "speech.encoder_weights"),
-    *("speech.text_encoder_weights", "speech.dictionary", "render.weights"),
+    *(
+        "speech.text_encoder_weights",
+        "speech.dictionary",
+        "render.weights",
+        "train_renderer.vgg_weights",
+    ),
 )
 """Parameters that name weights or are null; as the schema has them, which is not the library's."""
 
 _ALWAYS = ("g2p_en", "dlib_68")
 """Assets that every run loads: words outside the dictionary, and the landmark metrics."""
+
+_OWN_RENDERER = "trained"
+"""In ``render.weights``: made by the run itself."""
 
 _INSTALL = "pip install -c constraints.txt -e ."
 _EXTRAS = {
@@ -154,7 +162,8 @@ def needed_assets(examined: Examined) -> list[str]:
         wanted.append("anny_head")
     listed = {asset.name for asset in assets.list_assets()}
     wanted += [name for name in _ALWAYS if name in listed]
-    return list(dict.fromkeys(reference for reference in wanted if isinstance(reference, str)))
+    named = (one for one in wanted if isinstance(one, str) and one != _OWN_RENDERER)
+    return list(dict.fromkeys(named))
 
 
 def needed_packages(examined: Examined) -> list[str]:

@@ -6,6 +6,7 @@
 * A stage's code dependencies are the import closure of its module (``pipelines.closure``).
 * A stage that loads weights depends on ``weights.yaml`` and on the entries of its assets in
   ``assets.yaml``: those that its code names and those that its parameters name.
+* ``render`` depends on the renderer of one's own where ``render.weights`` is ``trained``.
 * ``evaluate`` writes, and ``report`` reads, one ``metrics/<dataset>.json`` a dataset of
   ``params.yaml``.
 """
@@ -25,10 +26,12 @@ import yaml
 from dimitra.assets import list_assets
 from dimitra.shards import write_atomic
 from pipelines.closure import PACKAGES, ROOT, ClosureError, closure
-from pipelines.params import Params, load, weights_keys, weights_of
+from pipelines.params import TRAINED, Params, load, weights_keys, weights_of
 
 WEIGHTS = "weights.yaml"
 CATALOGUE = "dimitra/assets.yaml"
+OWN_RENDERER = "renderers/trained"
+"""What ``train_renderer`` makes."""
 _METRICS = re.compile(r"metrics/(?!ablations\.json)[^/]+\.json")
 """Of a data set; the ablations' file is one for all, and no stage writes it."""
 _NAMED = re.compile(r"(?:asset_(?:path|sha256)\(|^[A-Z_0-9]+ = )\"(\w+)\"", re.MULTILINE)
@@ -74,6 +77,7 @@ class _Needs:
         code: its import closure.
         assets: entries of ``assets.yaml`` that it depends on, sorted.
         weights: it loads weights.
+        renderer: it draws with the renderer that the run has trained.
     """
 
     def __init__(self, body: Mapping[str, Any], root: Path, params: Params | None) -> None:
@@ -89,6 +93,8 @@ class _Needs:
             named |= {chosen[key] for key in keys if key in chosen}
         self.assets = sorted(named & listed)
         self.weights = bool(keys or self.assets)
+        own = params is not None and params.render.weights == TRAINED
+        self.renderer = own and "render.weights" in keys
 
 
 def _bodies(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,12 +103,14 @@ def _bodies(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _dependencies(body: Mapping[str, Any], needs: _Needs, metrics: Iterable[str]) -> list[Any]:
     """Data dependencies as they stand, but for what is kept here; then the code."""
-    data = [one for one in body.get("deps", []) if not _is_code(one) and one != WEIGHTS]
+    kept = (WEIGHTS, OWN_RENDERER)
+    data = [one for one in body.get("deps", []) if not _is_code(one) and one not in kept]
     if any(_is_metrics(one) for one in data):
         first = next(number for number, one in enumerate(data) if _is_metrics(one))
         others = [one for one in data if not _is_metrics(one)]
         data = [*others[:first], *metrics, *others[first:]]
-    return [*data, *([WEIGHTS] if needs.weights else []), *needs.code]
+    own = [OWN_RENDERER] if needs.renderer else []
+    return [*data, *own, *([WEIGHTS] if needs.weights else []), *needs.code]
 
 
 def _is_metrics(value: Any) -> bool:

@@ -23,16 +23,18 @@ from dimitra.media.mark import metadata
 from dimitra.media.mp4 import encode_mp4
 from dimitra.media.video import iterate_frames, to_rgb
 from dimitra.morphable import open_head
-from dimitra.render import pirender
+from dimitra.render import pirender, renderer_checkpoint
 from dimitra.render.mesh import MeshRenderer, freeze_pose, resize_reference
 from dimitra.render.pirender_weights import PIRenderError
 from dimitra.shards import Members, read_npz
 from pipelines.jobs import Job, Resources, Worker, read_manifest, run, units_of
-from pipelines.mainguard import guarded
-from pipelines.params import load
+from pipelines.mainguard import StageError, guarded
+from pipelines.params import TRAINED, Params, load
 
 READS = (Path("data/generated"), Path("data/crops"), Path("data/motion"))
 OUTPUT = Path("data/videos")
+OWN = Path("renderers/trained")
+"""What ``train_renderer`` makes."""
 PACKAGES = {
     "mesh": ("av", "numba", "numpy", "scipy", "torch"),
     "pirender": ("av", "numpy", "scipy", "torch"),
@@ -69,7 +71,10 @@ def _mesh() -> Renderer:
 
 
 def _pirender(weights: str, device: str) -> Renderer:
-    renderer = pirender.load(asset_path(weights), device)
+    if weights == TRAINED:
+        renderer = pirender.PIRenderer(renderer_checkpoint.load(OWN).network, device)
+    else:
+        renderer = pirender.load(asset_path(weights), device)
 
     def draw(
         photo: NDArray[np.uint8],
@@ -125,10 +130,37 @@ def make_worker(params: dict[str, Any]) -> Worker:
     return work
 
 
+def check_own(params: Params) -> None:
+    """Refuse a renderer of one's own that is missing, or of another face model or size.
+
+    Raises:
+        StageError: naming what to do.
+    """
+    try:
+        trained = renderer_checkpoint.load(OWN)
+    except FileNotFoundError as error:
+        raise StageError(str(error)) from error
+    found = (trained.face_model, trained.size)
+    if found != (params.fit.face_model, params.render.size):
+        raise StageError(
+            f"{OWN} draws {found[0]} at {found[1]} px, but fit.face_model is "
+            f"{params.fit.face_model!r} and render.size {params.render.size}; run "
+            "`python -m pipelines.train_renderer` again"
+        )
+
+
+def _assets(weights: str | None) -> tuple[str, ...]:
+    if weights == TRAINED:
+        return ()
+    return ("anny_head",) if weights is None else (weights,)
+
+
 def main() -> None:
     """Render every generated clip."""
     params = load()
     weights = params.render.weights
+    if weights == TRAINED:
+        check_own(params)
     on_gpu = weights is not None and params.render.device == "cuda"
     run(
         Job(
@@ -140,7 +172,8 @@ def main() -> None:
             budget=params.budgets.render,
             deadline_s=params.render.deadline_s,
             seed=params.seed,
-            assets=("anny_head",) if weights is None else (weights,),
+            assets=_assets(weights),
+            corpus_inputs=(OWN,) if weights == TRAINED else (),
             packages=PACKAGES[params.render.renderer],
             resources=Resources(gpus=1.0 if on_gpu else 0.0),
         ),

@@ -57,9 +57,9 @@ class Plan:
         return part_columns(self.params.fit.face_model, self.part)
 
     @property
-    def states(self) -> TrainingStates:
+    def states(self) -> TrainingStates[TrainingState]:
         """Its saved states."""
-        return TrainingStates(Storage(self.root), self.key)
+        return TrainingStates(Storage(self.root), self.key, TrainingState.from_bytes)
 
     @property
     def config(self) -> TrainingConfig:

@@ -276,14 +276,27 @@ class PIRenderNet(nn.Module):
         Raises:
             ValueError: wrong shapes, or sides that are no multiples of 32 px.
         """
+        descriptor, warped, flow = self.move(photo, window)
+        picture = self.editing_net(photo, warped, descriptor).to(photo.dtype)
+        return Rendered(picture, warped, flow)
+
+    def move(
+        self,
+        photo: Float[Tensor, "batch 3 height width"],
+        window: Float[Tensor, "batch 73 27"],
+    ) -> tuple[Descriptor, Image, Float[Tensor, "batch 2 rows columns"]]:
+        """Descriptor, moved photo and flow: all but the editing net, which is trained after it.
+
+        Raises:
+            ValueError: as ``forward``.
+        """
         _check(photo, window)
         with torch.autocast(photo.device.type, enabled=False):
             descriptor = self.mapping_net(window)
         flow = self.warpping_net(photo, descriptor).to(photo.dtype)
         with torch.autocast(photo.device.type, enabled=False):
             warped = warp(photo, flow)
-        picture = self.editing_net(photo, warped, descriptor).to(photo.dtype)
-        return Rendered(picture, warped, flow)
+        return descriptor, warped, flow
 
 
 def warp(
