@@ -18,6 +18,7 @@ WEIGHTS_KEYS = (
     *("crop.detector_weights", "crop.landmarks_weights", "fit.face_model_weights"),
     *("fit.encoder_weights", "transcribe.model", "speech.encoder_weights"),
     *("speech.text_encoder_weights", "speech.dictionary", "render.weights"),
+    "sync.weights",
 )
 """Parameters that name weights or are null; as the schema has them, which is not the library's."""
 
