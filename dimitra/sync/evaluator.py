@@ -107,7 +107,7 @@ class SyncEvaluator:
             )
         windows = torch.from_numpy(sound_windows(mfcc(samples), count))
         with torch.inference_mode():
-            parts = [self.network.sound(one) for one in windows.split(_BATCH)]
+            parts = [self.network.sound(one) for one in torch.split(windows, _BATCH)]
         return torch.cat(parts).numpy()
 
 
