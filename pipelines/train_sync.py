@@ -69,7 +69,9 @@ def curve_bytes(curve: Sequence[SyncStep]) -> bytes:
 
 def facts_of(params: Params, units: Sequence[Unit], used: Sequence[str]) -> dict[str, object]:
     """What an auditor needs: inputs, code, parameters; nothing that differs from run to run."""
-    shards = [path for unit in units for path in unit.reads]
+    names = set(used)
+    read = [unit for unit in units if any(clip.clip_id in names for clip in unit.clips)]
+    shards = [path for unit in read for path in unit.reads]
     return {
         "shards": {path.as_posix(): read_sidecar(path).sha256 for path in shards},
         "clips": len(used),
