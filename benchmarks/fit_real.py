@@ -36,7 +36,8 @@ from scipy.io import loadmat
 from torch import Tensor
 
 from dimitra.clips import Clip, ClipError
-from dimitra.media.video import encode_mp4, read_video
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import read_video
 from dimitra.morphable import open_head
 from dimitra.morphable.camera import DISTANCE, aligned_to_crop, project, to_camera
 from dimitra.morphable.coefficients import BFM_MOUTH

@@ -27,7 +27,7 @@ from rich.table import Table
 from skimage.data import astronaut
 
 from dimitra.assets import asset_path
-from dimitra.media.video import encode_mp4
+from dimitra.media.mp4 import encode_mp4
 from dimitra.morphable import open_head
 from dimitra.render import pirender
 from dimitra.render.mesh import MeshRenderer, resize_reference

@@ -11,11 +11,9 @@ from dimitra.clips import Clip, ClipError
 from dimitra.media.audio import decode_flac
 from dimitra.shards import Members
 from dimitra.speech.aligners import (
-    ENGLISH,
-    gmm_aligner,
+    G2P,
+    aligner_by_name,
     lexicon_for,
-    mfa_aligner,
-    pocketsphinx_aligner,
     settled,
 )
 from dimitra.speech.alignment import Alignment, PhonemeAligner, Utterance
@@ -25,9 +23,6 @@ from dimitra.speech.transcript import Transcript
 from pipelines.params import Params
 
 ALIGNER = Path("models/aligner")
-G2P = "g2p_en"
-"""Asset that pronounces English words outside the dictionary."""
-
 MFA_BATCH = 64
 """Clips of one run of MFA, unless `ray.stages` says otherwise: its start costs more than they."""
 
@@ -95,16 +90,15 @@ def aligner_params(params: Params) -> dict[str, Any]:
 
 def build_aligner(params: dict[str, Any]) -> PhonemeAligner:
     """The aligner of `aligner_params`."""
-    dictionary, language = params["dictionary"], params["language"]
-    if params["aligner"] == "mfa":
-        english = language == ENGLISH and dictionary is None
-        guess = run_lexicon(None, language) if english else None
-        return mfa_aligner(**params["mfa"], guess=guess)
-    lexicon = run_lexicon(dictionary, language)
-    if params["aligner"] == "pocketsphinx":
-        return pocketsphinx_aligner(lexicon)
-    folder = Path(params["aligner_folder"])
-    return gmm_aligner(folder, lexicon, english_only=dictionary is None)
+    dictionary, folder = params["dictionary"], params.get("aligner_folder")
+    return aligner_by_name(
+        params["aligner"],
+        None if dictionary is None else asset_path(dictionary),
+        params["language"],
+        asset_path(G2P),
+        None if folder is None else Path(folder),
+        params.get("mfa"),
+    )
 
 
 class SpeechWorker:

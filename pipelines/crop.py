@@ -34,15 +34,8 @@ from dimitra.faces.track import (
 from dimitra.media.audio import SAMPLE_RATE_HZ, encode_flac, read_audio
 from dimitra.media.container import MediaLimits, frame_count, probe
 from dimitra.media.kept_frames import KeptFrames
-from dimitra.media.video import (
-    LUMA_FIRST,
-    SCALING,
-    encode_mp4,
-    iterate_frames,
-    luma,
-    scaler,
-    to_rgb,
-)
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import LUMA_FIRST, SCALING, iterate_frames, luma, scaler, to_rgb
 from dimitra.shards import Members, npz_bytes
 from pipelines.errors import StageError
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of

@@ -429,6 +429,25 @@ class DiffusionParams(Section):
     null_probability: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the training windows without speech, phonemes and text; guidance needs some."""
 
+    @model_validator(mode="after")
+    def _errors_that_stay_finite(self) -> DiffusionParams:
+        """An error in eps is an error in x_0 times sqrt(SNR); one in v, times sqrt(SNR + 1)."""
+        if self.target == "epsilon" and self.loss == "x0":
+            raise ValueError(
+                "target is 'epsilon' and loss 'x0': an error in the noise, counted in x_0, weighs "
+                "1 / SNR, which is tens of thousands where all is noise, so that training "
+                "explodes; set loss to 'target'"
+            )
+        if self.target != "x0" and self.loss == "target" and self.weighting == "snr":
+            weighs = "SNR + 1" if self.target == "v" else "SNR"
+            cure = "; or set loss to 'x0'" if self.target == "v" else ""
+            raise ValueError(
+                f"weighting is 'snr', which is for errors in x_0, but loss is 'target': errors in "
+                f"{self.target} weigh those in x_0 by {weighs} already; set weighting to "
+                f"'uniform'{cure}"
+            )
+        return self
+
 
 class PartParams(Section):
     """Training of one of the three models."""

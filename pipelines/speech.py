@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dimitra.assets import asset_path
 from dimitra.shards import Members, npz_bytes
-from dimitra.speech.alignment import Alignment, Utterance
+from dimitra.speech.alignment import Alignment, Utterance, word_starts
 from dimitra.speech.encoders import (
     SPEECH_MODELS,
     TEXT_PACKAGES,
@@ -24,7 +24,7 @@ from dimitra.speech.features import SAMPLE_RATE_HZ, VIDEO_FPS, SpeechEncoder
 from dimitra.speech.lexicon import DictionaryError
 from dimitra.speech.mfa_program import MfaError, MfaMissingError
 from dimitra.speech.phonemes import frame_phonemes
-from dimitra.speech.text import TextEncoder, stretches
+from dimitra.speech.text import TextEncoder, text_features
 from dimitra.speech.textgrid import textgrid_bytes
 from dimitra.speech.transcript import Transcript
 from pipelines.aligning import (
@@ -71,22 +71,10 @@ def text_part(
     limit: int,
 ) -> bytes:
     """The part ``text.npz``: token features of each stretch of the transcript."""
-    starts_s, time = [], 0.0
-    first: dict[int, float] = {}
-    for word, interval in zip(alignment.spoken, alignment.words, strict=True):
-        first.setdefault(word.surface, interval.start_s)
-    for surface in range(len(transcript.text.split())):
-        # What is not spoken (a dash) begins with the word before it.
-        time = first.get(surface, time)
-        starts_s.append(time)
-    cut = stretches(transcript.text, starts_s, duration_s, cell_s, encoder, limit)
-    features = encoder.encode([stretch.text for stretch in cut])
+    starts_s = word_starts(transcript, alignment)
+    features = text_features(transcript.text, starts_s, duration_s, encoder, cell_s, limit)
     return npz_bytes(
-        {
-            "tokens": features.tokens.astype(np.float16),
-            "mask": features.mask,
-            "start_s": np.array([stretch.start_s for stretch in cut], dtype=np.float32),
-        }
+        {"tokens": features.tokens, "mask": features.mask, "start_s": features.start_s}
     )
 
 

@@ -14,7 +14,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,32 @@ OF_ONE_PART = {*MODEL_PARTS, "parts"}
 """Keys of ``train`` that do not concern every part."""
 
 
+def made_of(
+    params: Params, part: ModelPart, shards: Sequence[tuple[str, str]], stats: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All that the bytes of a trained part depend on; its digest is the training's key.
+
+    Args:
+        params: of the run.
+        part: which.
+        shards: path and sha256 of the train shards.
+        stats: of the shards.
+    """
+    return {
+        "part": part,
+        "model": params.model.model_dump(mode="json"),
+        "diffusion": params.diffusion.model_dump(mode="json"),
+        "train": params.train.model_dump(mode="json", exclude=OF_ONE_PART),
+        "own": part_params(params, part).model_dump(mode="json"),
+        "face_model": params.fit.face_model,
+        "seed": params.seed,
+        "shards": [[Path(place).name, sha256] for place, sha256 in shards],
+        "stats": dict(stats),
+        "code": code_digest("pipelines.training"),
+        "torch": package_version("torch"),
+    }
+
+
 def make_plan(params: Params, part: ModelPart) -> Plan:
     """What is trained, and the key that names it.
 
@@ -61,27 +87,13 @@ def make_plan(params: Params, part: ModelPart) -> Plan:
     digests = [read_sidecar(path).sha256 for path in shards]
     stats = json.loads((SHARDS / "stats.json").read_text())
     _check_face_model(params, stats)
-    key = digest_of(
-        {
-            "part": part,
-            "model": params.model.model_dump(),
-            "diffusion": params.diffusion.model_dump(),
-            "train": params.train.model_dump(exclude=OF_ONE_PART),
-            "own": part_params(params, part).model_dump(),
-            "face_model": params.fit.face_model,
-            "seed": params.seed,
-            "shards": [[path.name, sha256] for path, sha256 in zip(shards, digests, strict=True)],
-            "stats": stats,
-            "code": code_digest("pipelines.training"),
-            "torch": package_version("torch"),
-        }
-    )
+    places = tuple((str(p.resolve()), s) for p, s in zip(shards, digests, strict=True))
     return Plan(
         params=params,
         part=part,
-        shards=tuple((str(p.resolve()), s) for p, s in zip(shards, digests, strict=True)),
+        shards=places,
         stats=stats,
-        key=key,
+        key=digest_of(made_of(params, part, places, stats)),
         root=cache.storage.root,
     )
 
@@ -161,7 +173,9 @@ def train_part(params: Params, part: ModelPart) -> None:
         StageError: no train shards, no such device, or the training diverged.
     """
     plan = make_plan(params, part)
+    audit = made_of(params, part, plan.shards, plan.stats)
     corpus = local_corpus(plan)
+    audit |= {"train_clips": digest_of(list(corpus.clip_ids)), "key": plan.key}
     config = plan.config
     values = asdict(config)
     weights = values.pop("loss_weights")
@@ -169,6 +183,7 @@ def train_part(params: Params, part: ModelPart) -> None:
         {f"{name}_weight": weight for name, weight in weights.items()}
         | asdict(build_model(plan, corpus).config)
         | params.train.model_dump(exclude=OF_ONE_PART)
+        | {f"diffusion.{name}": value for name, value in params.diffusion.model_dump().items()}
         | {"seed": params.seed, "window": params.model.window}
     )
     tags = {f"input.{Path(place).name}": sha256 for place, sha256 in plan.shards}
@@ -179,7 +194,8 @@ def train_part(params: Params, part: ModelPart) -> None:
             model, curve = _together(plan, record, pictures, corpus)
         else:
             model, curve = _alone(plan, record, pictures)
-    checkpoint.save(MODELS / part, trained_part(plan, model), config, params.seed, curve)
+    trained = trained_part(plan, model)
+    checkpoint.save(MODELS / part, trained, config, params.seed, curve, audit)
     plan.states.clear()
     console.print(f"train {part}: {config.steps} steps, last loss {curve[-1].loss:.4f}")
 

@@ -84,6 +84,7 @@ def synthetic_batch(config: CMDTConfig, batch: int, frames: int, device: torch.d
         conditions=conditions,
         noise=normal(batch, frames, config.motion),
         steps=torch.randint(0, 500, (batch,), generator=generator),
+        keys=torch.arange(batch),
     ).to(device)
 
 

@@ -50,7 +50,11 @@ def choices(params: Params) -> list[tuple[str, dict[str, Any]]]:
         ),
         ("weights by SNR", "diffusion", {"weighting": params.diffusion.weighting}),
         ("velocity loss", "train", {PART: {"velocity_weight": velocity}}),
-        ("instead of x0: v, errors in v", "diffusion", {"target": "v", "loss": "target"}),
+        (
+            "instead of x0 and weights: v, errors in v",
+            "diffusion",
+            {"target": "v", "loss": "target", "weighting": "uniform"},
+        ),
     )
     values = _merged(params.model_dump(mode="json"), PAPER)
     rows = [("the paper's", values)]

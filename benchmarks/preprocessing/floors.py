@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dimitra.assets import asset_path
-from dimitra.media.video import SCALING, encode_mp4, iterate_frames, scaler
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import SCALING, iterate_frames, scaler
 from pipelines.params import CropParams
 
 

@@ -14,7 +14,8 @@ from dimitra.clips import Clip
 from dimitra.datasets.original import sha256_of
 from dimitra.media.audio import read_audio
 from dimitra.media.container import probe
-from dimitra.media.video import FPS, SCALING, encode_mp4, iterate_frames, scaler
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import FPS, SCALING, iterate_frames, scaler
 from pipelines.aligning import aligner_params
 from pipelines.params import Params
 

@@ -20,17 +20,17 @@ from dimitra.animation.face import FaceFinder, cut
 from dimitra.animation.features import write_features
 from dimitra.animation.film import whole_file, write_film
 from dimitra.animation.likeness import Likeness, read_likeness
-from dimitra.animation.mark import metadata
 from dimitra.animation.models import load_models
 from dimitra.animation.motion import sampled_motion, staged
 from dimitra.animation.notices import Notify
 from dimitra.animation.photo import Photo, photo_name, read_photo
 from dimitra.animation.settings import Settings, parameter_file, read_settings
 from dimitra.animation.sound import PLAYBACK_RATE_HZ, Sound, read_sound
-from dimitra.animation.speech import encode_text, listen, load_aligner
+from dimitra.animation.speech import listen, load_aligner
 from dimitra.assets import AssetError, asset_path
 from dimitra.cmdt.drive import Drive
 from dimitra.faces.insightface import InsightFaceError
+from dimitra.media.mark import metadata
 from dimitra.media.source import Source
 from dimitra.morphable.bfm import FaceModelFileError
 from dimitra.morphable.deng import DengWeightsError
@@ -40,6 +40,7 @@ from dimitra.speech.errors import EncoderError
 from dimitra.speech.features import VIDEO_FPS
 from dimitra.speech.lexicon import DictionaryError
 from dimitra.speech.mfa_program import MfaError, MfaMissingError
+from dimitra.speech.text import text_features
 from dimitra.speech.transcript import RecogniserError
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -313,7 +314,14 @@ def _drive(
     text_encoder = load_text_encoder(
         section.text_encoder, asset_path(section.text_encoder_weights), section.text_tokens
     )
-    text = encode_text(spoken, sound.duration_s, text_encoder, section)
+    text = text_features(
+        spoken.text,
+        spoken.starts_s,
+        sound.duration_s,
+        text_encoder,
+        section.text_cell_s,
+        section.text_tokens,
+    )
     drive = Drive(
         features=features,
         # As the part speech.npz holds it.

@@ -12,26 +12,23 @@ from numpy.typing import NDArray
 from dimitra.animation.errors import AnimationError
 from dimitra.animation.notices import Notify
 from dimitra.animation.passages import Passage, cut_at_pauses
-from dimitra.animation.settings import Settings, SpeechSettings
+from dimitra.animation.settings import Settings
 from dimitra.animation.sound import SILENT_RMS, Sound, rms
 from dimitra.assets import asset_path
 from dimitra.clips import ClipError
-from dimitra.speech.aligners import (
-    ENGLISH,
-    gmm_aligner,
-    lexicon_for,
-    mfa_aligner,
-    pocketsphinx_aligner,
+from dimitra.speech.aligners import ENGLISH, G2P, aligner_by_name
+from dimitra.speech.alignment import (
+    Alignment,
+    PhonemeAligner,
+    Utterance,
+    unaligned,
+    word_starts,
 )
-from dimitra.speech.alignment import Alignment, PhonemeAligner, Utterance, unaligned
 from dimitra.speech.features import SAMPLE_RATE_HZ
 from dimitra.speech.mfa_program import find_mfa
 from dimitra.speech.phonemes import NOISE, SILENCE, Interval, frame_phonemes
-from dimitra.speech.text import TextEncoder, stretches
 from dimitra.speech.transcript import AUTO, Transcript, WhisperRecogniser, dataset_transcript
 
-G2P = "g2p_en"
-"""Asset that pronounces English words outside the dictionary."""
 TRANSCRIPT_S = 600.0
 """Longest sound whose whole text is aligned at once; memory grows with it."""
 
@@ -164,53 +161,6 @@ def _aligned(
     return unaligned(utterance)
 
 
-def word_starts(transcript: Transcript, alignment: Alignment) -> list[float]:
-    """When each written word begins, seconds; what is not spoken begins with the one before."""
-    first: dict[int, float] = {}
-    for word, interval in zip(alignment.spoken, alignment.words, strict=True):
-        first.setdefault(word.surface, interval.start_s)
-    starts, time = [], 0.0
-    for surface in range(len(transcript.text.split())):
-        time = first.get(surface, time)
-        starts.append(time)
-    return starts
-
-
-@dataclass(frozen=True, eq=False)
-class Text:
-    """Token features of a recording's text, as ``Drive`` has them.
-
-    Attributes:
-        tokens: [K, L, E] float16.
-        mask: [K, L] bool.
-        start_s: [K] float32.
-    """
-
-    tokens: NDArray[np.float16]
-    mask: NDArray[np.bool_]
-    start_s: NDArray[np.float32]
-
-
-def encode_text(
-    spoken: Spoken, duration_s: float, encoder: TextEncoder, settings: SpeechSettings
-) -> Text:
-    """Token features of each stretch of the text."""
-    cut = stretches(
-        spoken.text,
-        spoken.starts_s,
-        duration_s,
-        settings.text_cell_s,
-        encoder,
-        settings.text_tokens,
-    )
-    features = encoder.encode([stretch.text for stretch in cut])
-    return Text(
-        features.tokens.astype(np.float16),
-        features.mask,
-        np.array([stretch.start_s for stretch in cut], np.float32),
-    )
-
-
 def load_aligner(models: Path, settings: Settings, notify: Notify) -> PhonemeAligner:
     """The aligner under which the models were trained, or pocketsphinx where that is not here.
 
@@ -220,20 +170,15 @@ def load_aligner(models: Path, settings: Settings, notify: Notify) -> PhonemeAli
     """
     section = settings.speech
     language = settings.transcribe.language
-    if section.aligner == "mfa":
-        lexicon = None
-        if language == ENGLISH and section.dictionary is None:
-            lexicon = lexicon_for(None, language, asset_path(G2P))
-        names = dict(section.mfa)
-        found = find_mfa(names["command"], names["dictionary"], names["acoustic_model"])
-        return mfa_aligner(**names, identity=found.identity(), guess=lexicon)
     dictionary = None if section.dictionary is None else asset_path(section.dictionary)
-    lexicon = lexicon_for(dictionary, language, asset_path(G2P))
-    if section.aligner == "pocketsphinx":
-        return pocketsphinx_aligner(lexicon)
     folder = models / "aligner"
-    if (folder / "aligner.npz").is_file():
-        return gmm_aligner(folder, lexicon, english_only=dictionary is None)
+    if section.aligner != "gmm" or (folder / "aligner.npz").is_file():
+        mfa = None
+        if section.aligner == "mfa":
+            names = dict(section.mfa)
+            found = find_mfa(names["command"], names["dictionary"], names["acoustic_model"])
+            mfa = {**names, "identity": found.identity()}
+        return aligner_by_name(section.aligner, dictionary, language, asset_path(G2P), folder, mfa)
     if language not in (ENGLISH, AUTO) or dictionary is not None:
         raise AnimationError(
             f"{folder} holds no aligner, and the one that needs no training speaks English alone "
@@ -243,4 +188,4 @@ def load_aligner(models: Path, settings: Settings, notify: Notify) -> PhonemeAli
         f"{folder} holds no aligner: pocketsphinx finds the phonemes, with which the models were "
         "not trained. Copy models/aligner of the run there for the best lips"
     )
-    return pocketsphinx_aligner(lexicon)
+    return aligner_by_name("pocketsphinx", None, language, asset_path(G2P))

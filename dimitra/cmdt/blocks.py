@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dimitra.cmdt.attention import Attention, AttentionKind, Readable
+from dimitra.cmdt.dropout import Dropout
 
 
 def zero_linear(inputs: int, outputs: int) -> nn.Linear:
@@ -31,7 +32,7 @@ class Stylisation(nn.Module):
         super().__init__()
         self.to_modulation = nn.Sequential(nn.SiLU(), nn.Linear(style_width, 2 * width))
         self.norm = nn.LayerNorm(width)
-        self.project = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), zero_linear(width, width))
+        self.project = nn.Sequential(nn.SiLU(), Dropout(dropout), zero_linear(width, width))
 
     def forward(self, stream: Tensor, style: Tensor) -> Tensor:
         """Stylise ``stream`` [B, N, width] by ``style`` [B, style_width]."""
@@ -114,7 +115,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, hidden: int, style_width: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width)
+            nn.Linear(width, hidden), nn.GELU(), Dropout(dropout), nn.Linear(hidden, width)
         )
         self.stylisation = Stylisation(width, style_width, dropout)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -51,8 +52,18 @@ def save(
     training: TrainingConfig,
     seed: int,
     curve: Sequence[StepRecord],
+    made_of: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a trained part; the same training gives the same bytes."""
+    """Write a trained part; the same training gives the same bytes.
+
+    Args:
+        folder: ``models/<part>``.
+        trained: the part.
+        training: how it was trained.
+        seed: of the run.
+        curve: of the training.
+        made_of: what the training's bytes depend on, for an audit: JSON without time or place.
+    """
     weights = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in trained.model.state_dict().items()
@@ -66,6 +77,7 @@ def save(
         "null_probability": trained.null_probability,
         "model": asdict(trained.model.config),
         "training": asdict(training) | {"seed": seed},
+        "made_of": dict(made_of or {}),
     }
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [field.name for field in fields(StepRecord)], lineterminator="\n")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dimitra.cmdt.attention import Attention, AttentionKind
 from dimitra.cmdt.blocks import Memory
+from dimitra.cmdt.dropout import Dropout
 
 TIME_PERIOD = 10_000.0
 """Longest period of the sinusoidal embeddings (Vaswani et al., 2017)."""
@@ -113,15 +114,16 @@ class EncoderLayer(nn.Module):
         self.project = nn.Linear(width, width)
         self.attention_norm = nn.LayerNorm(width)
         self.layers = nn.Sequential(
-            nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width)
+            nn.Linear(width, hidden), nn.GELU(), Dropout(dropout), nn.Linear(hidden, width)
         )
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.attention_dropout = Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Encode ``tokens`` [B, L, width] under ``mask`` [B, L]."""
         attended = self.project(self.attention(tokens, tokens, mask))
-        tokens = self.attention_norm(tokens + self.dropout(attended))
+        tokens = self.attention_norm(tokens + self.attention_dropout(attended))
         encoded: Tensor = self.norm(tokens + self.dropout(self.layers(tokens)))
         return encoded
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dimitra.cmdt.conditions import Condition, Conditions, pad_stack
 from dimitra.cmdt.drive import Drive, DriveWindow
+from dimitra.cmdt.dropout import KEYS
 from dimitra.seeds import clip_seed
 from dimitra.shards import Members, read_npz
 
@@ -116,6 +117,7 @@ class Batch:
         conditions: of each window; ``first_pose`` is the window's own first frame.
         noise: [B, N, d] standard normal.
         steps: [B] int64 diffusion steps.
+        keys: [B] int64, each window's dropout noise (``dropout.key``).
     """
 
     clip_ids: tuple[str, ...]
@@ -124,6 +126,7 @@ class Batch:
     conditions: Conditions
     noise: Tensor
     steps: Tensor
+    keys: Tensor
 
     def to(self, device: torch.device) -> Batch:
         return Batch(
@@ -133,6 +136,7 @@ class Batch:
             self.conditions.to(device),
             self.noise.to(device),
             self.steps.to(device),
+            self.keys.to(device),
         )
 
 
@@ -159,9 +163,9 @@ class Windows:
     """The stream of training batches: a pure function of (seed, step).
 
     The corpus is shuffled anew each epoch. Every random number of a window (its start, its
-    diffusion step, its noise) comes from (seed, position in the stream, clip id), so a batch can be
-    computed anywhere, in any order, by any number of workers. All windows of a batch have one
-    length, drawn between half of N and N, because long motion is generated in chunks of such
+    diffusion step, its noise, the key of its dropout) comes from (seed, position in the stream,
+    clip id), so a batch can be computed anywhere, in any order, by any number of workers. All
+    windows of a batch have one length, drawn between half of N and N, because long motion is generated in chunks of such
     lengths; a shorter clip is padded and masked.
 
     Args:
@@ -220,7 +224,7 @@ class Windows:
             peers: number of processes, at most ``batch_size``.
         """
         length = self.length_of(step)
-        clip_ids, motions, drives, noises, levels = [], [], [], [], []
+        clip_ids, motions, drives, noises, levels, keys = [], [], [], [], [], []
         unheard: list[bool] = []
         for slot in range(rank, self.batch_size, peers):
             epoch, place = divmod(step * self.batch_size + slot, len(self.corpus.clip_ids))
@@ -237,6 +241,7 @@ class Windows:
             if self.null_probability:
                 draw = torch.rand((), generator=generator)
                 unheard.append(bool(draw < self.null_probability))
+            keys.append(torch.randint(0, KEYS, (), generator=generator))
         clean, mask = pad_stack(motions)
         conditions = gather_conditions(drives, torch.stack([motion[0] for motion in motions]))
         if self.null_probability:
@@ -248,4 +253,5 @@ class Windows:
             conditions=conditions,
             noise=pad_stack(noises)[0],
             steps=torch.stack(levels),
+            keys=torch.stack(keys),
         )

@@ -19,6 +19,7 @@ from dimitra.cmdt.conditions import (
     sinusoid,
     speech_embedding,
 )
+from dimitra.cmdt.dropout import number
 from dimitra.diffusion.target import Target
 
 Positions: TypeAlias = Literal["normal", "sinusoid"]
@@ -145,6 +146,7 @@ class CMDT(nn.Module):
         self.output = zero_linear(width, config.motion)
         self.register_buffer("shift", torch.zeros(config.motion))
         self.register_buffer("scale", torch.ones(config.motion))
+        number(self)
 
     def normalise(self, motion: Tensor) -> Tensor:
         """[..., d] from the units of the data to those of diffusion."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dimitra.cmdt.dataset import Batch, Windows
+from dimitra.cmdt.dropout import key
 from dimitra.cmdt.loss import LossWeights, losses
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.peers import Alone, Peers
@@ -162,6 +163,8 @@ def train_step(
     frames, windows = (int(count) for count in counts.tolist())
     clean = core.normalise(batch.clean)
     noisy = schedule.add_noise(clean, batch.noise, batch.steps)
+    if core.config.dropout:
+        key(core, batch.keys)
     half = config.precision == "bfloat16"
     with torch.autocast(clean.device.type, torch.bfloat16, enabled=half):
         predicted = model(noisy, batch.steps, batch.mask, batch.conditions)

@@ -22,7 +22,8 @@ def level_weights(schedule: NoiseSchedule, weighting: Weighting) -> NDArray[np.f
 
     ``uniform``: 1, as the paper has it. ``snr``: the signal-to-noise ratio abar / (1 - abar)
     between ``LEAST_WEIGHT`` and ``MOST_WEIGHT``, so that what x_t says counts for more than what
-    can be guessed from the conditions alone.
+    can be guessed from the conditions alone. They are for errors in x_0: those in eps or v weigh
+    x_0's by SNR or SNR + 1 already.
     """
     if weighting == "uniform":
         return np.ones(schedule.steps)

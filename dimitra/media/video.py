@@ -1,19 +1,14 @@
-"""Decoding of video at a fixed frame rate, and deterministic encoding as H.264 in mp4."""
+"""Decoding of video at a fixed frame rate."""
 
 from __future__ import annotations
 
-import io
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from fractions import Fraction
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import av
 import numpy as np
-from av.container import OutputContainer
 from av.filter import Graph
-from av.video.frame import PictureType
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
@@ -35,9 +30,7 @@ SCALING = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
 bytes on every CPU."""
 
 _TRUNCATION_S = 0.5
-_AUDIO_BLOCK = 1024
 _TIME_EPSILON_S = 1e-6
-_BT601, _LIMITED = 6, 1
 LUMA_FIRST = frozenset(
     ("gray", "yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
 )
@@ -192,125 +185,6 @@ def scaler(template: av.VideoFrame, filters: str) -> Callable[[av.VideoFrame], a
         return graph.vpull()
 
     return apply
-
-
-def encode_mp4(
-    frames: Iterable[NDArray[np.uint8] | av.VideoFrame],
-    fps: int = FPS,
-    audio: NDArray[np.float32] | None = None,
-    sample_rate: int = 16_000,
-    crf: int = 18,
-    preset: str = "veryfast",
-    metadata: Mapping[str, str] | None = None,
-) -> bytes:
-    """Encode H.264 (and AAC) in mp4, the same bytes for the same input.
-
-    x264 runs with one thread and CPU-independent decisions; the file holds no time stamp and no
-    version of the muxer.
-
-    Args:
-        frames: ``[H, W, 3]`` RGB arrays, or video frames; H and W even and constant.
-        fps: frames per second.
-        audio: ``[N]`` mono samples in -1..1, or None for a silent file.
-        sample_rate: of ``audio``, hertz.
-        crf: x264's quality, 0 (lossless) to 51.
-        preset: x264's speed preset.
-        metadata: mp4 tags (``title``, ``comment``, ``artist``, ``copyright``, ...).
-
-    Returns:
-        the file.
-
-    Raises:
-        ValueError: no frames, frames of odd or varying size, or audio that is not 1-D.
-    """
-    source = iter(frames)
-    first = next(source, None)
-    if first is None:
-        raise ValueError("no frames to encode")
-    if audio is not None and audio.ndim != 1:
-        raise ValueError(f"audio has shape {audio.shape}, need [samples]")
-    height, width = _size(first)
-    if height % 2 or width % 2:
-        raise ValueError(f"frames of {width}x{height}: H.264 in yuv420p needs even sizes")
-    buffer = io.BytesIO()
-    with av.open(
-        buffer, "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+use_metadata_tags"}
-    ) as container:
-        container.metadata.update(metadata or {})
-        stream = container.add_stream(
-            "libx264",
-            rate=fps,
-            options={
-                "crf": str(crf),
-                "preset": preset,
-                "flags": "+bitexact",
-                "x264-params": "threads=1:cpu-independent=1",
-            },
-        )
-        colours = first if isinstance(first, av.VideoFrame) else None
-        stream.codec_context.colorspace = _BT601 if colours is None else colours.colorspace
-        stream.codec_context.color_range = _LIMITED if colours is None else colours.color_range
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.thread_count = 1
-        stream.codec_context.time_base = Fraction(1, fps)
-        sound = None
-        if audio is not None:
-            sound = container.add_stream(
-                "aac", rate=sample_rate, options={"flags": "+bitexact"}, layout="mono"
-            )
-            sound.codec_context.bit_rate = 64_000
-            sound.codec_context.thread_count = 1
-        for index, picture in enumerate(itertools.chain([first], source)):
-            if _size(picture) != (height, width):
-                raise ValueError(
-                    f"frame {index} has size {_size(picture)}, the first has {(height, width)}"
-                )
-            frame = _encodable(picture)
-            frame.pts, frame.time_base = index, Fraction(1, fps)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-        if sound is not None and audio is not None:
-            _mux_audio(container, sound, audio, sample_rate)
-    return buffer.getvalue()
-
-
-def _size(picture: NDArray[np.uint8] | av.VideoFrame) -> tuple[int, int]:
-    if isinstance(picture, av.VideoFrame):
-        return picture.height, picture.width
-    return int(picture.shape[0]), int(picture.shape[1])
-
-
-def _encodable(picture: NDArray[np.uint8] | av.VideoFrame) -> av.VideoFrame:
-    if isinstance(picture, av.VideoFrame):
-        frame = picture.reformat(format="yuv420p", interpolation=_FLAGS)
-    else:
-        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-        frame = rgb.reformat(
-            format="yuv420p",
-            dst_colorspace="smpte170m",
-            dst_color_range=_LIMITED,
-            interpolation=_FLAGS,
-        )
-    # A decoded frame remembers how it was coded; x264 would obey that instead of deciding.
-    frame.pict_type = PictureType.NONE
-    return frame
-
-
-def _mux_audio(
-    container: OutputContainer,
-    stream: av.AudioStream,
-    audio: NDArray[np.float32],
-    sample_rate: int,
-) -> None:
-    for begin in range(0, len(audio), _AUDIO_BLOCK):
-        block = audio[None, begin : begin + _AUDIO_BLOCK]
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(block, dtype=np.float32), format="fltp", layout="mono"
-        )
-        frame.sample_rate = sample_rate
-        frame.pts, frame.time_base = begin, Fraction(1, sample_rate)
-        container.mux(stream.encode(frame))
-    container.mux(stream.encode(None))
 
 
 def _uprighter(stream: av.VideoStream) -> Callable[[av.VideoFrame], av.VideoFrame]:

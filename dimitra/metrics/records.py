@@ -113,6 +113,7 @@ def tabulate(
 ) -> dict[str, dict[str, Summary]]:
     """Numbers of a data set for each method and metric, in table order.
 
+    Of values rounded as they are kept, so that a table can be made again from the kept records.
     Means over clips, but for the metrics of ``OF_ALL_CLIPS``, which compare distributions.
 
     Args:
@@ -126,6 +127,7 @@ def tabulate(
     twice = sorted({clip_id for clip_id in ids if ids.count(clip_id) > 1})
     if twice:
         raise ValueError(f"clips evaluated more than once: {', '.join(twice)}")
+    records = [ClipRecord.from_json(record.to_json()) for record in records]
     return {
         method.key: {
             metric.key: (

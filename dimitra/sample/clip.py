@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dimitra.media.video import encode_mp4
+from dimitra.media.mp4 import encode_mp4
 from dimitra.morphable import open_head
 from dimitra.sample.appearance import make_look, wall_image
 from dimitra.sample.corpus import SEED, ClipPlan, SpokenClip, move_clip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dimitra.clips import ClipError, Reason
 from dimitra.speech.aligner import Aligner
@@ -15,6 +16,8 @@ from dimitra.speech.scripts import check_script
 from dimitra.speech.sphinx import PocketsphinxAligner
 
 ENGLISH = "en"
+G2P = "g2p_en"
+"""Asset that pronounces English words outside the dictionary."""
 
 
 class GmmAligner:
@@ -131,6 +134,40 @@ def mfa_aligner(
         )
         raise MfaError(f"MFA differs from the driver's on this machine: {wrong}")
     return MfaAligner(mfa, guess)
+
+
+def aligner_by_name(
+    name: str,
+    dictionary: Path | None,
+    language: str,
+    weights: Path,
+    folder: Path | None = None,
+    mfa: Mapping[str, Any] | None = None,
+) -> PhonemeAligner:
+    """The aligner of a run.
+
+    Args:
+        name: ``speech.aligner``.
+        dictionary: as for ``lexicon_for``.
+        language: as for ``lexicon_for``.
+        weights: as for ``lexicon_for``.
+        folder: of the trained aligner, for ``gmm``.
+        mfa: the arguments of ``mfa_aligner`` but the last, for ``mfa``.
+
+    Raises:
+        MfaMissingError: MFA is not on this machine.
+        MfaError: it is another version, or has other models, than the driver's.
+        ValueError: the dictionary breaks its form, or what the aligner needs was not given.
+    """
+    if name == "mfa" and mfa is not None:
+        own = language == ENGLISH and dictionary is None
+        return mfa_aligner(**mfa, guess=english(weights) if own else None)
+    lexicon = lexicon_for(dictionary, language, weights)
+    if name == "pocketsphinx":
+        return pocketsphinx_aligner(lexicon)
+    if name == "gmm" and folder is not None:
+        return gmm_aligner(folder, lexicon, english_only=dictionary is None)
+    raise ValueError(f"speech.aligner {name!r} lacks its folder or its settings")
 
 
 def settled(

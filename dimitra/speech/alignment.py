@@ -77,6 +77,21 @@ class PhonemeAligner(Protocol):
         ...
 
 
+def word_starts(transcript: Transcript, alignment: Alignment) -> list[float]:
+    """When each written word (``text.split()``) begins, seconds.
+
+    What is not spoken (a dash) begins with the word before it.
+    """
+    first: dict[int, float] = {}
+    for word, interval in zip(alignment.spoken, alignment.words, strict=True):
+        first.setdefault(word.surface, interval.start_s)
+    starts, time = [], 0.0
+    for surface in range(len(transcript.text.split())):
+        time = first.get(surface, time)
+        starts.append(time)
+    return starts
+
+
 def surface_times(transcript: Transcript, duration_s: float) -> list[Interval]:
     """Times of the written words (``text.split()``) without an alignment.
 

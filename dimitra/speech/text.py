@@ -119,3 +119,36 @@ def stretches(
         else:
             found.append(Stretch(start_s, own))
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class TextFeatures:
+    """Token features of a clip's text, stretch by stretch.
+
+    Attributes:
+        tokens: ``[K, L, E]`` float16.
+        mask: ``[K, L]``.
+        start_s: ``[K]``, when each stretch begins, seconds.
+    """
+
+    tokens: NDArray[np.float16]
+    mask: NDArray[np.bool_]
+    start_s: NDArray[np.float32]
+
+
+def text_features(
+    text: str,
+    starts_s: Sequence[float],
+    duration_s: float,
+    encoder: TextEncoder,
+    cell_s: float,
+    limit: int,
+) -> TextFeatures:
+    """Token features of each of ``stretches``, whose arguments these are."""
+    cut = stretches(text, starts_s, duration_s, cell_s, encoder, limit)
+    features = encoder.encode([stretch.text for stretch in cut])
+    return TextFeatures(
+        features.tokens.astype(np.float16),
+        features.mask,
+        np.array([stretch.start_s for stretch in cut], np.float32),
+    )

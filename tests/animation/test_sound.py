@@ -11,7 +11,7 @@ from dimitra.animation.errors import AnimationError
 from dimitra.animation.settings import read_settings
 from dimitra.animation.sound import Sound, read_sound
 from dimitra.media.audio import read_audio
-from dimitra.media.video import encode_mp4
+from dimitra.media.mp4 import encode_mp4
 from tests.animation.toy import SAMPLE, wav
 from tests.speech.signals import boats
 

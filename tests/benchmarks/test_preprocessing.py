@@ -14,7 +14,8 @@ from benchmarks.preprocessing.runtime import copies
 from benchmarks.stage_costs import job_of
 from dimitra.faces.detector import DlibDetector
 from dimitra.media.container import probe
-from dimitra.media.video import encode_mp4, read_video
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import read_video
 from pipelines.params import load
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import torch
 from dimitra.cmdt import checkpoint
 from dimitra.cmdt.dataset import Windows
 from dimitra.cmdt.loss import LossWeights
-from dimitra.cmdt.model import CMDT
+from dimitra.cmdt.model import CMDT, CMDTConfig
 from dimitra.cmdt.peers import Group
 from dimitra.cmdt.resume import StateError, StepRecord, TrainingState
 from dimitra.cmdt.training import (
@@ -35,9 +35,11 @@ CONFIG = TrainingConfig(
 )
 
 
-def run(config: TrainingConfig, corpus: MemoryCorpus) -> tuple[CMDT, list[StepRecord]]:
+def run(
+    config: TrainingConfig, corpus: MemoryCorpus, sizes: CMDTConfig | None = None
+) -> tuple[CMDT, list[StepRecord]]:
     torch.manual_seed(0)
-    model = toy_model(6)
+    model = CMDT(sizes or toy_config(6))
     windows = Windows(corpus, range(64, 70), 32, 1, 4, config.diffusion_steps, seed=1)
     with deterministic(1):
         curve = train(model, windows, config, CPU)
@@ -135,24 +137,27 @@ def test_a_missing_model_says_how_to_train_it(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "lips")
 
 
-def test_a_resumed_training_is_the_unbroken_one() -> None:
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_resumed_training_is_the_unbroken_one(dropout: float) -> None:
     config = replace(CONFIG, steps=9)
-    unbroken, curve = run(config, toy_corpus(5))
+    sizes = replace(toy_config(6), dropout=dropout)
+    unbroken, curve = run(config, toy_corpus(5), sizes)
     states: list[TrainingState] = []
     torch.manual_seed(0)
     windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
     with deterministic(1):
-        train(toy_model(6), windows, config, CPU, save_every=4, on_state=states.append)
+        train(CMDT(sizes), windows, config, CPU, save_every=4, on_state=states.append)
     assert [state.steps for state in states] == [4, 8, 9]
     saved = [TrainingState.from_bytes(state.to_bytes("key"), "key") for state in states]
     for state in saved:
         torch.manual_seed(99)  # other first weights: the state must bring its own
-        model = toy_model(6)
+        model = CMDT(sizes)
         with deterministic(1):
             again = train(model, windows, config, CPU, resumed=state)
         assert again == curve
         for name, value in unbroken.state_dict().items():
             assert torch.equal(model.state_dict()[name], value), name
+    assert (curve == run(config, toy_corpus(5))[1]) == (dropout == 0.0)
     assert saved[-1].averaged().keys() == dict(unbroken.named_parameters()).keys()
     for name, value in saved[-1].averaged().items():
         assert torch.equal(value, unbroken.state_dict()[name])
@@ -204,6 +209,7 @@ def test_shares_of_a_batch_are_the_batch(peers: int) -> None:
         assert torch.equal(share.clean, whole.clean[rows, :length])
         assert torch.equal(share.noise, whole.noise[rows, :length])
         assert torch.equal(share.steps, whole.steps[rows])
+        assert torch.equal(share.keys, whole.keys[rows])
         assert torch.equal(share.mask, whole.mask[rows, :length])
 
 

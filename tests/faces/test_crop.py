@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dimitra.faces.crop import CropBox, crop_box, cut_off, head_extent, rescale, to_crop, to_source
-from dimitra.media.video import SCALING, encode_mp4, iterate_frames, scaler, to_rgb
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import SCALING, iterate_frames, scaler, to_rgb
 
 
 def _face(x: float, y: float, scale: float = 1.0) -> np.ndarray:

@@ -19,7 +19,8 @@ from av.error import FFmpegError
 from dimitra.clips import ClipError
 from dimitra.media.audio import read_audio
 from dimitra.media.container import MediaLimits, inspect
-from dimitra.media.video import encode_mp4, iterate_frames
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import iterate_frames
 from tests.faults.films import hum, noise
 
 LIMITS = MediaLimits(max_duration_s=20.0, max_frames=5000, max_channels=8)

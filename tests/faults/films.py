@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from dimitra.media.video import encode_mp4
+from dimitra.media.mp4 import encode_mp4
 
 Picture = NDArray[np.uint8]
 

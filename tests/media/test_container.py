@@ -21,7 +21,8 @@ from dimitra.media.container import (
     open_media,
     probe,
 )
-from dimitra.media.video import encode_mp4, read_video
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import read_video
 from tests.faults.films import film, hum, noise
 
 FRAMES = 40

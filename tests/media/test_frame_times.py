@@ -12,7 +12,8 @@ import pytest
 
 from dimitra.clips import ClipError, Reason
 from dimitra.media.frame_times import frame_times
-from dimitra.media.video import encode_mp4, iterate_frames, to_rgb
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import iterate_frames, to_rgb
 
 
 def _numbered(count: int) -> list[np.ndarray]:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dimitra.media.kept_frames import KeptFrames
-from dimitra.media.video import encode_mp4, iterate_frames, luma, to_rgb
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import iterate_frames, luma, to_rgb
 
 COUNT, SIDE = 12, 128
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from dimitra.clips import ClipError, Reason
 from dimitra.media.audio import read_audio
-from dimitra.media.video import encode_mp4, iterate_frames, read_video, scaler, to_rgb
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import iterate_frames, read_video, scaler, to_rgb
 
 SIZE = 64
 FLASH_S = (1.0, 2.2, 3.0)

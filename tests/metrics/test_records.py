@@ -40,3 +40,11 @@ def test_rows_fit_the_schema_and_are_sorted():
     assert rows[0]["missed"] == 3
     assert rows[0]["dropped"] is None
     assert rows[-1]["dropped"] == "missed"
+
+
+def test_the_table_is_that_of_the_records_as_they_are_kept():
+    """Kept are 0, 0 and 0.0001, whose mean is 0; the mean before rounding would be 0.0001."""
+    records = [record("a", 0.00004), record("b", 0.00004), record("c", 0.00014)]
+    kept = [ClipRecord.from_json(json.loads(json.dumps(one.to_json()))) for one in records]
+    assert tabulate(records) == tabulate(kept)
+    assert tabulate(records)["dimitra_hp"]["f_lmd"].value == 0.0

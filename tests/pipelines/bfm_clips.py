@@ -15,7 +15,7 @@ from PIL import Image
 
 from dimitra.clips import MANIFEST_SCHEMA, Clip
 from dimitra.faces.crop import CropBox, to_crop
-from dimitra.media.video import encode_mp4
+from dimitra.media.mp4 import encode_mp4
 from dimitra.morphable import deng
 from dimitra.shards import npz_bytes, write_shard
 from pipelines.params import Params, parse

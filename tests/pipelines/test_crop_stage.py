@@ -20,7 +20,8 @@ from dimitra.faces.landmarks import face_box
 from dimitra.faces.mesh import unpack
 from dimitra.media.audio import decode_flac, encode_flac
 from dimitra.media.container import probe
-from dimitra.media.video import encode_mp4, read_video
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import read_video
 from dimitra.shards import read_npz
 from pipelines.crop import Cropper, _assets, _check_backends, _packages
 from pipelines.errors import StageError

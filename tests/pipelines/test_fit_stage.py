@@ -12,7 +12,8 @@ import torch
 from skimage import data
 
 from dimitra.clips import Clip, ClipError, Reason
-from dimitra.media.video import encode_mp4, read_video
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import read_video
 from dimitra.morphable import open_head
 from dimitra.morphable.camera import aligned_to_crop, project, rotation, to_camera
 from dimitra.morphable.model import vertex_normals

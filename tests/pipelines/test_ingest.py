@@ -12,7 +12,7 @@ import soundfile
 import yaml
 
 from dimitra.clips import MANIFEST_SCHEMA, ClipError, Reason
-from dimitra.media.video import encode_mp4
+from dimitra.media.mp4 import encode_mp4
 from pipelines.closure import ROOT
 from pipelines.errors import BudgetError, JobError
 from pipelines.ingest import ingest, make_worker

@@ -3,8 +3,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from dimitra.diffusion.schedule import linear_schedule
+from dimitra.diffusion.target import LossSpace, Target, error_in_clean
+from dimitra.diffusion.weighting import Weighting, level_weights
 from pipelines.closure import ROOT
 from pipelines.params import Params, ParamsError, Section, load, parse, weights_of
 
@@ -32,6 +36,47 @@ def test_docs_have_the_datasets_of_the_paper_profile_as_they_are() -> None:
     assert len(sets) == 2
     text = (ROOT / "docs" / "datasets.md").read_text()
     assert all(line in text for line in sets)
+
+
+@pytest.mark.parametrize(
+    ("target", "loss", "weighting", "says"),
+    [
+        ("epsilon", "x0", "uniform", "explodes; set loss to 'target'"),
+        ("epsilon", "x0", "snr", "explodes; set loss to 'target'"),
+        ("epsilon", "target", "snr", "by SNR already; set weighting to 'uniform'$"),
+        ("v", "target", "snr", "'uniform'; or set loss to 'x0'$"),
+        ("epsilon", "target", "uniform", None),
+        ("v", "target", "uniform", None),
+        ("v", "x0", "snr", None),
+        ("x0", "target", "snr", None),
+    ],
+)
+def test_a_loss_that_explodes_is_refused_and_the_others_are_bounded(
+    target: Target, loss: LossSpace, weighting: Weighting, says: str | None
+) -> None:
+    """What an error of 1 in the output costs, over what it costs in the mean of all levels."""
+    schedule = linear_schedule(500)
+    one = torch.ones(500, 1, dtype=torch.float64)
+    cost = level_weights(schedule, weighting)
+    if loss == "x0":
+        error = error_in_clean(target, schedule, one, torch.arange(500))
+        cost = cost * error.square()[:, 0].numpy()
+    in_clean = error_in_clean(target, schedule, one, torch.arange(500)).square()[:, 0].numpy()
+    of_clean = cost / in_clean  # weight of an error in x_0
+    values = SAMPLE | {
+        "diffusion": SAMPLE["diffusion"] | {"target": target, "loss": loss, "weighting": weighting}
+    }
+    if says is None:
+        assert parse(values).diffusion.target == target
+        assert cost.max() / cost.mean() < 10.0
+        return
+    with pytest.raises(ParamsError, match=says):
+        parse(values)
+    if loss == "x0":
+        assert cost.max() / cost.mean() > 10.0
+    else:  # finite, but weighed twice: beyond what the target alone does
+        alone = level_weights(schedule, "uniform") / in_clean
+        assert of_clean.max() / of_clean.min() > 4.0 * alone.max() / alone.min()
 
 
 def absent_keys(model: type[Section], values: dict[str, Any], above: str = "") -> list[str]:

@@ -21,7 +21,8 @@ from dimitra.assets import AssetError
 from dimitra.clips import MANIFEST_SCHEMA
 from dimitra.media.audio import encode_flac
 from dimitra.media.container import probe
-from dimitra.media.video import encode_mp4, read_video
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import read_video
 from dimitra.render.mesh import resize_reference
 from dimitra.render.pirender import PIRenderer
 from dimitra.render.pirender_weights import PIRenderError

@@ -12,7 +12,8 @@ from skimage.data import astronaut
 from dimitra.clips import Clip
 from dimitra.media.audio import encode_flac
 from dimitra.media.container import probe
-from dimitra.media.video import encode_mp4, read_video
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import read_video
 from dimitra.shards import Members, npz_bytes
 from pipelines.render import make_worker
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dimitra.clips import MANIFEST_SCHEMA, QUARANTINE_SCHEMA
-from dimitra.media.video import encode_mp4
+from dimitra.media.mp4 import encode_mp4
 from dimitra.metrics.definitions import METHODS, METRICS
 from dimitra.metrics.published import TABLE_I, TABLE_II
 from dimitra.metrics.records import ClipRecord

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import mlflow
@@ -10,7 +12,8 @@ from dimitra.shards import read_sidecar
 from pipelines import train
 from pipelines.mainguard import StageError
 from pipelines.training import build_model, local_corpus, normalisation
-from tests.pipelines.toy_shards import small_params, write_merged
+from pipelines.work_cache import package_version
+from tests.pipelines.toy_shards import SPLIT, small_params, write_merged
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +35,8 @@ def test_a_part_is_trained_saved_and_logged() -> None:
     (run,) = mlflow.search_runs(experiment_names=["cmdt"], output_format="list")
     assert run.data.params["steps"] == "3"
     assert run.data.params["first_pose_weight"] == "1.0"
+    for name, value in params.diffusion.model_dump().items():
+        assert run.data.params[f"diffusion.{name}"] == str(value)
     shard = Path("data/shards/train-aaa-00000.tar")
     assert run.data.tags[f"input.{shard.name}"] == read_sidecar(shard).sha256
     assert not any("test-" in tag for tag in run.data.tags)
@@ -39,6 +44,45 @@ def test_a_part_is_trained_saved_and_logged() -> None:
     before = {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
     train.train_part(params, "pose")
     assert before == {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
+
+
+def test_the_saved_part_says_what_it_was_made_of() -> None:
+    """Its key can be worked out again from what stands beside it, shard digests from the files."""
+    params = small_params(train={"workers": 1})
+    write_merged()
+    train.train_part(params, "pose")
+    made_of = json.loads(Path("models/pose/config.json").read_text())["made_of"]
+    key, clips = made_of.pop("key"), made_of.pop("train_clips")
+    text = json.dumps(made_of, sort_keys=True, ensure_ascii=False)
+    assert key == hashlib.sha256(text.encode()).hexdigest()
+    assert key == train.make_plan(params, "pose").key
+    shards = sorted(Path("data/shards").glob("train-*.tar"))
+    assert made_of["shards"] == [
+        [path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in shards
+    ]
+    ids = sorted(clip_id for clip_id, split in SPLIT.items() if split == "train")
+    assert clips == hashlib.sha256(json.dumps(ids).encode()).hexdigest()
+    assert made_of["diffusion"] == params.diffusion.model_dump()
+    assert made_of["train"]["precision"] == "float32"
+    assert (made_of["seed"], made_of["torch"]) == (params.seed, package_version("torch"))
+    assert str(Path.cwd()) not in Path("models/pose/config.json").read_text()
+
+
+def test_another_number_of_processes_is_another_training() -> None:
+    write_merged()
+    one, two = (small_params(train={"workers": workers}) for workers in (1, 2))
+    assert train.make_plan(one, "pose").key != train.make_plan(two, "pose").key
+    assert train.make_plan(one, "pose").key == train.make_plan(one, "pose").key
+
+
+def test_a_part_saved_without_its_making_is_read() -> None:
+    write_merged()
+    train.train_part(small_params(), "pose")
+    path = Path("models/pose/config.json")
+    config = json.loads(path.read_text())
+    del config["made_of"]
+    path.write_text(json.dumps(config))
+    assert checkpoint.load(Path("models/pose")).part == "pose"
 
 
 def test_an_ablation_is_a_matter_of_parameters() -> None:

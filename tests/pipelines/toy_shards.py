@@ -62,7 +62,7 @@ def small_params(**sections: dict[str, object]) -> Params:
     values["train"] |= {"batch": 2, "threads": 1}
     for part in ("lips", "expression", "pose"):
         values["train"][part] |= {"steps": 3}
-    values["generate"] |= {"steps": 5}
+    values["generate"] |= {"steps": 5, "overlap": 8}
     for name, section in sections.items():
         values[name] |= section
     Path("params.yaml").write_text(yaml.safe_dump(values))
