@@ -10,12 +10,8 @@ from skimage.data import astronaut
 from skimage.transform import SimilarityTransform, warp
 
 from dimitra.clips import Clip, ClipError
-<<<<<<< HEAD
 from dimitra.media.audio import encode_flac
-from dimitra.media.video import encode_mp4
-=======
 from dimitra.media.mp4 import encode_mp4
->>>>>>> 83dab441a33c52efc8d38d07283e8bdac1ab6fd7
 from dimitra.metrics.definitions import COEFFICIENT_METRICS, METHODS, METRICS
 from dimitra.metrics.landmarks_distance import LandmarkTrack
 from dimitra.metrics.records import ClipRecord

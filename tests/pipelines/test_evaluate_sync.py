@@ -6,7 +6,7 @@ import torch
 
 from dimitra.clips import Clip
 from dimitra.media.audio import encode_flac
-from dimitra.media.video import encode_mp4
+from dimitra.media.mp4 import encode_mp4
 from dimitra.metrics.landmarks_distance import LandmarkTrack
 from dimitra.shards import write_shard
 from dimitra.sync.compact import CompactConfig, CompactSyncNet

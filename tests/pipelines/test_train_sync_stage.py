@@ -10,7 +10,7 @@ import yaml
 
 from dimitra.clips import MANIFEST_SCHEMA
 from dimitra.media.audio import encode_flac
-from dimitra.media.video import encode_mp4
+from dimitra.media.mp4 import encode_mp4
 from dimitra.shards import npz_bytes, read_sidecar, write_shard
 from dimitra.sync import compact
 from dimitra.sync.training import SyncTrainingError
