@@ -22,6 +22,7 @@ WEIGHTS_KEYS = (
         "speech.dictionary",
         "render.weights",
         "train_renderer.vgg_weights",
+        "sync.weights",
     ),
 )
 """Parameters that name weights or are null; as the schema has them, which is not the library's."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import csv
 import functools
-import hashlib
 import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from dimitra.clips import Clip
 from dimitra.media.audio import decode_flac
 from dimitra.shards import json_bytes, write_atomic
 from dimitra.speech.acoustics import acoustic_features
@@ -26,36 +22,15 @@ from pipelines.jobs import Unit, read_manifest, units_of
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import load
 from pipelines.progress import console, progress_bar
+from pipelines.train_clips import SPLIT, choose, train_ids
 from pipelines.units import join
 from pipelines.work_cache import WorkCache, local_shard
 
 CROPS = Path("data/crops")
 TRANSCRIPTS = Path("data/transcripts")
-SPLIT = Path("data/split/split.parquet")
 
 ENOUGH_S = 120.0
 """Seconds of speech below which phonemes come out in wrong places (docs/speech.md: the curve)."""
-
-
-def train_ids(path: Path = SPLIT) -> frozenset[str]:
-    """Ids of the training clips."""
-    rows = pq.read_table(path, columns=["clip_id", "split"]).to_pylist()
-    return frozenset(row["clip_id"] for row in rows if row["split"] == "train")
-
-
-def choose(clips: Sequence[Clip], max_hours: float) -> frozenset[str]:
-    """Ids of at most ``max_hours`` of clips, drawn by a hash of the id.
-
-    The choice among the clips that stay does not change when others come or go.
-    """
-    chosen: set[str] = set()
-    seconds = 0.0
-    for clip in sorted(clips, key=lambda clip: hashlib.sha256(clip.clip_id.encode()).digest()):
-        seconds += clip.duration_s
-        if seconds > max_hours * 3600 and chosen:
-            break
-        chosen.add(clip.clip_id)
-    return frozenset(chosen)
 
 
 def utterances(

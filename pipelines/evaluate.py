@@ -22,7 +22,19 @@ from dimitra.metrics.landmarks_distance import LANDMARKS, LandmarkTrack, landmar
 from dimitra.metrics.records import CLIP_TABLE_SCHEMA, ClipRecord, clip_rows, tabulate
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import Members, iterate_shard, json_bytes, write_atomic
+from dimitra.sync.evaluator import SyncEvaluator
 from pipelines.errors import StageError
+from pipelines.evaluate_sync import (
+    absent,
+    choose_donors,
+    load_evaluator,
+    read_sound,
+    sound_places,
+    sync_values,
+    trained_inputs,
+    weights_of_sync,
+    with_donors,
+)
 from pipelines.inputs import require_made
 from pipelines.jobs import Job, Worker, run, units_of
 from pipelines.mainguard import guarded
@@ -38,9 +50,12 @@ METRIC_FILES = Path("metrics")
 
 VIDEO_PARTS = {"dimitra_hp": "hp.mp4", "dimitra_no_hp": "no_hp.mp4"}
 
-NO_SYNC = "SyncNet is not part of this version"
 IS_REFERENCE = "the ground truth is what the others are measured against"
+SAME_FRAMES = "its frames are the ground truth's"
 NO_VIDEO = "coefficients only, no video"
+
+REASONS = {"ground_truth": IS_REFERENCE, "shuffled_audio": SAME_FRAMES}
+"""Why a method with video has no landmark distance."""
 
 FaceFinder = Callable[[NDArray[np.uint8]], NDArray[np.float64] | None]
 """RGB frame ``[H, W, 3]`` to 68 landmarks ``[68, 2]`` in pixels, or None without a face."""
@@ -100,15 +115,21 @@ def _check_frames(clip: Clip, counts: Mapping[str, int]) -> int:
 
 
 def evaluate_clip(
-    clip: Clip, parts: Members, find: FaceFinder, params: Mapping[str, Any]
+    clip: Clip,
+    parts: Members,
+    find: FaceFinder,
+    evaluator: SyncEvaluator,
+    params: Mapping[str, Any],
 ) -> ClipRecord:
     """Every number of one clip's videos; those of its coefficients are ``pipelines.score``'s.
 
     Args:
         clip: the clip.
-        parts: ``mp4`` and the videos of ``VIDEO_PARTS``.
+        parts: ``mp4``, ``flac`` and the videos of ``VIDEO_PARTS``.
         find: face landmarks of one frame.
-        params: ``lmd_fit`` and ``max_ground_truth_missed``.
+        evaluator: SyncNet.
+        params: ``lmd_fit``, ``max_ground_truth_missed``, and ``donors``: clip id to the shard and
+            the id of the clip whose sound is the shuffled one.
 
     Raises:
         ClipError: the frame counts of the parts differ, or a video cannot be decoded.
@@ -122,19 +143,23 @@ def evaluate_clip(
             **{method: len(track.found) for method, track in tracks.items()},
         },
     )
+    videos = {"ground_truth": (parts["mp4"], reference)}
+    videos |= {method: (parts[part], tracks[method]) for method, part in VIDEO_PARTS.items()}
+    other = (
+        read_sound(*params["donors"][clip.clip_id]) if clip.clip_id in params["donors"] else None
+    )
+    sync = sync_values(evaluator, videos, parts["flac"], other)
     tracks["frozen_first_frame"] = reference.frozen()
     values: dict[str, dict[str, ClipValue]] = {}
     for method in METHODS:
-        no_sync = NO_SYNC if method.video else NO_VIDEO
         if method.key in tracks:
             landmarks = _landmark_values(tracks[method.key], reference, params)
         else:
-            reason = IS_REFERENCE if method.video else NO_VIDEO
+            reason = REASONS.get(method.key, NO_VIDEO)
             landmarks = {"f_lmd": ClipValue(None, reason), "m_lmd": ClipValue(None, reason)}
         values[method.key] = {
             **landmarks,
-            "sync_dist": ClipValue(None, no_sync),
-            "sync_conf": ClipValue(None, no_sync),
+            **sync.get(method.key, absent(NO_VIDEO, dropped=False)),
         }
     missed = {"ground_truth": reference.missed}
     missed |= {method: track.missed for method, track in tracks.items()}
@@ -144,9 +169,10 @@ def evaluate_clip(
 def make_worker(params: dict[str, Any]) -> Worker:
     """A worker that evaluates one clip."""
     find = dlib_finder()
+    evaluator = load_evaluator(params["sync"])
 
     def work(clip: Clip, parts: Members) -> Members:
-        record = evaluate_clip(clip, parts, find, params)
+        record = evaluate_clip(clip, parts, find, evaluator, params)
         return {"metrics.json": json_bytes(record.to_json())}
 
     return work
@@ -203,19 +229,23 @@ def main() -> None:
     params = load()
     scores = {SCORES / f"{dataset}.json": "score" for dataset in params.datasets.sets}
     require_made({SPLIT: "split", **scores})
-    clips = tested_clips()
+    units = units_of(tested_clips(), [VIDEOS, CROPS])
+    donors = choose_donors([clip for unit in units for clip in unit.clips])
+    sync = params.sync.model_dump(include={"network", "weights", "region"})
+    section = params.evaluate.model_dump(exclude={"deadline_s", "truth"})
     run(
         Job(
             stage="evaluate",
             worker="pipelines.evaluate:make_worker",
-            params=params.evaluate.model_dump(exclude={"deadline_s", "truth"}),
-            units=units_of(clips, [VIDEOS, CROPS]),
+            params={**section, "sync": sync, "donors": sound_places(donors, units, CROPS)},
+            units=tuple(with_donors(unit, donors, units, CROPS) for unit in units),
             output=OUTPUT,
             budget=params.budgets.evaluate,
             deadline_s=params.evaluate.deadline_s,
             seed=params.seed,
-            assets=("dlib_68",),
-            packages=("dlib-bin", "numpy", "av"),
+            assets=("dlib_68", *weights_of_sync(params.sync)),
+            corpus_inputs=trained_inputs(params.sync),
+            packages=("dlib-bin", "numpy", "av", "torch", "pillow", "scipy"),
         ),
         params.ray,
         params.storage,

@@ -64,6 +64,7 @@ DIGESTS = {
     "expression model": "models/expression/model.safetensors",
     "pose model": "models/pose/model.safetensors",
     "joint model": "models/all/model.safetensors",
+    "SyncNet, trained": "evaluators/sync/model.safetensors",
 }
 
 COEFFICIENT_GROUPS = {

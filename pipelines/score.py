@@ -45,6 +45,7 @@ IS_REFERENCE = "it is what the others are measured against"
 NO_TRAINING = "no clip to train on"
 OTHER_MODEL = "the corpus truth is the open head's, the motion another face model's"
 SAME_MOTION = "the same coefficients as dimitra_hp"
+SAME_FACE = "the same coefficients as ground_truth"
 NO_MODEL = "fit.face_model_weights is null, so what opens the mouth is unknown"
 ONE_SAMPLE = "generate.samples is 1"
 MOTIONLESS = "it does not move"
@@ -193,6 +194,7 @@ def clip_values(
         "dimitra_no_hp": SAME_MOTION,
         "dimitra_mean": ONE_SAMPLE if several is None else several.mean(axis=0),
         "frozen_first_frame": held(reference.fit[0]),
+        "shuffled_audio": SAME_FACE,
         "train_mean": NO_TRAINING if train_mean is None else held(train_mean),
         "other_clip": NO_DONOR if donor is None else donor[:frames],
     }

@@ -18,9 +18,24 @@ def test_tables_are_complete(dataset: str, clips: int) -> None:
             cell = table[method][metric]
             assert cell["value"] > 0
             assert cell["n"] + cell["dropped"] == clips
+    for method in (*METHODS, "ground_truth", "shuffled_audio"):
         for metric in ("sync_dist", "sync_conf"):
-            assert table[method][metric]["value"] is None
-            assert table[method][metric]["reason"]
+            cell = table[method][metric]
+            assert cell["value"] is not None
+            assert cell["n"] == clips
+
+
+@pytest.mark.parametrize("dataset", ["chorus", "lecture"])
+def test_sync_tells_frozen_from_generated_from_true_and_wrong_sound_from_right(
+    dataset: str,
+) -> None:
+    table = json.loads((ROOT / "metrics" / f"{dataset}.json").read_text())
+    sure = {method: row["sync_conf"]["value"] for method, row in table.items()}
+    for generated in ("dimitra_hp", "dimitra_no_hp"):
+        assert sure["frozen_first_frame"] < sure[generated] < sure["ground_truth"]
+    assert sure["shuffled_audio"] < 0.5 * sure["ground_truth"]
+    far = {method: row["sync_dist"]["value"] for method, row in table.items()}
+    assert far["ground_truth"] < far["dimitra_hp"] < far["shuffled_audio"]
 
 
 def test_generated_mouths_beat_a_frozen_face_on_unseen_people() -> None:

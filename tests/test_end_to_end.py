@@ -27,7 +27,8 @@ ROOT = Path(__file__).parent.parent
 TRAIN = ("id00001", "id00004", "id00007", "id00010")
 TEST = ("id00013", "id00014")
 STAGES = (
-    *("ingest", "split", "crop", "fit", "transcribe", "align_train", "speech", "shard"),
+    *("ingest", "split", "crop", "fit", "transcribe", "align_train", "train_sync"),
+    *("speech", "shard"),
     *("train@lips", "train@expression", "train@pose", "generate", "score"),
     *("render", "evaluate", "report"),
 )
@@ -150,6 +151,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
     params["budgets"].update(ingest=0.5, crop=0.2)
     params["shards"]["count"] = 4
     params["align_train"]["iterations"] = 6
+    params["sync"].update(steps=5, width=8)
     params["generate"]["samples"] = 2
     for part in ("lips", "expression", "pose"):
         params["train"][part]["steps"] = 20
@@ -175,8 +177,8 @@ def test_every_stage_runs_and_leaves_its_outputs(clone: tuple[Path, dict[str, st
                 assert np.isfinite(cell["value"])
                 assert cell["n"] > 0
             for metric in ("sync_dist", "sync_conf"):
-                assert table[method][metric]["value"] is None
-                assert table[method][metric]["reason"]
+                assert np.isfinite(table[method][metric]["value"])
+                assert table[method][metric]["n"] > 0
     page = (folder / "report" / "index.html").read_text()
     assert "F-LMD" in page
     for video in re.findall(r'src="([^"]+\.mp4)', page):

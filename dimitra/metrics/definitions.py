@@ -165,6 +165,12 @@ METHODS = (
         video=False,
     ),
     Method("frozen_first_frame", "Frozen first frame", "The first ground-truth frame, repeated."),
+    Method(
+        "shuffled_audio",
+        "Shuffled audio",
+        "The ground-truth video with the sound of another test clip.",
+        coefficients=False,
+    ),
     Method("train_mean", "Training mean", "The mean over all training frames.", video=False),
     Method(
         "other_clip",

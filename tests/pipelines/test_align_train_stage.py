@@ -14,8 +14,8 @@ from dimitra.speech.aligner import Aligner
 from dimitra.speech.lexicon import DictionaryError
 from dimitra.speech.transcript import dataset_transcript
 from pipelines import align_train
-from pipelines.align_train import choose
 from pipelines.errors import StageError
+from pipelines.train_clips import choose
 from tests.pipelines.balances import write_balance
 from tests.pipelines.speech_clips import CLIP
 from tests.speech.signals import boats

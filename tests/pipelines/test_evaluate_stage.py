@@ -5,17 +5,22 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from skimage.data import astronaut
 from skimage.transform import SimilarityTransform, warp
 
 from dimitra.clips import Clip, ClipError
+from dimitra.media.audio import encode_flac
 from dimitra.media.mp4 import encode_mp4
 from dimitra.metrics.definitions import COEFFICIENT_METRICS, METHODS, METRICS
 from dimitra.metrics.landmarks_distance import LandmarkTrack
 from dimitra.metrics.records import ClipRecord
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import json_bytes, list_shards, write_shard
-from pipelines import evaluate, scores
+from dimitra.sync import compact
+from dimitra.sync.compact import CompactConfig, CompactSyncNet
+from dimitra.sync.evaluator import SyncEvaluator
+from pipelines import evaluate, evaluate_sync, scores
 from pipelines.errors import StageError
 from pipelines.evaluate import (
     dlib_finder,
@@ -58,15 +63,22 @@ def moving():
     return encode_mp4([photo(0.01 * i, i) for i in range(FRAMES)])
 
 
-def parts_of(video, hp=None, no_hp=None):
+def parts_of(video, hp=None, no_hp=None, sound=None):
     return {
         "mp4": video,
+        "flac": sound or encode_flac(np.zeros(FRAMES * 640, np.float32)),
         "hp.mp4": hp or video,
         "no_hp.mp4": no_hp or video,
     }
 
 
-PARAMS = {"lmd_fit": "face", "max_ground_truth_missed": 0.0}
+PARAMS = {"lmd_fit": "face", "max_ground_truth_missed": 0.0, "donors": {}}
+
+
+def sync_net(region="mouth"):
+    """A SyncNet whose weights are drawn: what it says is arbitrary, but always the same."""
+    torch.manual_seed(0)
+    return SyncEvaluator(CompactSyncNet(CompactConfig(4, 16)).eval(), region)
 
 
 def scored(record):
@@ -88,7 +100,7 @@ def test_dlib_sees_the_face_in_every_frame_and_none_in_a_wall(moving):
 
 
 def test_a_video_against_itself(moving, tmp_path):
-    record = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), PARAMS)
+    record = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), sync_net(), PARAMS)
     values = record.values
     assert values["dimitra_hp"]["f_lmd"].value == pytest.approx(0.0, abs=1e-9)
     assert values["dimitra_no_hp"]["m_lmd"].value == pytest.approx(0.0, abs=1e-9)
@@ -97,18 +109,24 @@ def test_a_video_against_itself(moving, tmp_path):
     assert 0.0 < frozen < 3.0
     assert values["ground_truth"]["f_lmd"].value is None
     assert "measured against" in (values["ground_truth"]["f_lmd"].reason or "")
-    assert values["dimitra_hp"]["sync_conf"].reason == "SyncNet is not part of this version"
+    for method in ("dimitra_hp", "ground_truth", "frozen_first_frame"):
+        for metric in ("sync_dist", "sync_conf"):  # 6 frames make one window
+            assert values[method][metric].dropped
+            assert "1 windows of sound and video" in (values[method][metric].reason or "")
+    assert values["shuffled_audio"]["sync_conf"].dropped
+    assert values["train_mean"]["sync_conf"].reason == "coefficients only, no video"
+    assert not values["train_mean"]["sync_conf"].dropped
     assert record.frames == FRAMES
 
 
 def test_frame_counts_must_agree(moving):
     short = encode_mp4([photo()] * (FRAMES - 1))
     with pytest.raises(ClipError, match="ground truth 6.*dimitra_hp 5"):
-        evaluate_clip(CLIP, parts_of(moving, hp=short), dlib_finder(), PARAMS)
+        evaluate_clip(CLIP, parts_of(moving, hp=short), dlib_finder(), sync_net(), PARAMS)
 
 
 def test_a_clip_without_scores_is_named(moving):
-    record = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), PARAMS)
+    record = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), sync_net(), PARAMS)
     with pytest.raises(StageError, match="chorus-a is in data/evaluation, but not in data/scores"):
         with_scores(record, {})
 
@@ -126,18 +144,21 @@ def test_misses_are_dropped_and_counted(moving, tmp_path):
     whole = LandmarkTrack(points, np.ones(FRAMES, bool))
     gap = LandmarkTrack(points, np.arange(FRAMES) != 2)
     parts = parts_of(moving)
-    record = evaluate_clip(CLIP, parts, scripted(gap, whole, whole), PARAMS)
+    record = evaluate_clip(CLIP, parts, scripted(gap, whole, whole), sync_net(), PARAMS)
     assert record.missed == {
         "ground_truth": 1, "dimitra_hp": 0, "dimitra_no_hp": 0, "frozen_first_frame": 0
     }  # fmt: skip
     assert record.values["dimitra_hp"]["f_lmd"].dropped
-    record = evaluate_clip(CLIP, parts, scripted(whole, gap, whole), PARAMS)
+    record = evaluate_clip(CLIP, parts, scripted(whole, gap, whole), sync_net(), PARAMS)
     assert record.missed["dimitra_hp"] == 1
     assert record.values["dimitra_hp"]["f_lmd"].value == pytest.approx(0.0, abs=1e-9)
 
 
-def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_path):
-    worker = make_worker(PARAMS)
+def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate_sync, "MODEL", tmp_path / "sync")
+    compact.save(tmp_path / "sync", sync_net().network, {})
+    section = {"network": "trained", "weights": None, "region": "mouth"}
+    worker = make_worker({**PARAMS, "sync": section})
     first, second = (worker(CLIP, parts_of(moving)) for _ in range(2))
     assert first == second
     assert list(first) == ["metrics.json"]

@@ -14,7 +14,8 @@ import yaml
 from dimitra.clips import MANIFEST_SCHEMA
 from dimitra.datasets.split import SPLIT_SCHEMA
 from dimitra.media.audio import encode_flac
-from dimitra.media.video import encode_mp4, read_video
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import read_video
 from dimitra.render import renderer_checkpoint
 from dimitra.render.pirender import PIRenderer
 from dimitra.shards import npz_bytes, read_shard, sha256_file, write_atomic, write_shard

@@ -10,7 +10,8 @@ import pytest
 import torch
 from skimage.data import astronaut
 
-from dimitra.media.video import encode_mp4, read_video
+from dimitra.media.mp4 import encode_mp4
+from dimitra.media.video import read_video
 from dimitra.morphable.deng_coefficients import descriptors, windows
 from dimitra.render import renderer_checkpoint
 from dimitra.render.pirender import PIRenderer

@@ -1,0 +1,1 @@
+"""SyncNet: whether sound and lips of a video belong together, and how far they are apart."""
