@@ -70,9 +70,7 @@ class Signer:
     certificates: bytes
     timestamp_url: str | None
 
-    def sign(
-        self, source: BinaryIO, out: BinaryIO, title: str, models: Mapping[str, str]
-    ) -> None:
+    def sign(self, source: BinaryIO, out: BinaryIO, title: str, models: Mapping[str, str]) -> None:
         """Write ``source``, an mp4, to ``out`` with a signed manifest in it.
 
         Args:
