@@ -16,7 +16,6 @@ from dimitra.morphable.coefficients import PARTS
 from dimitra.shards import sha256_file
 from dimitra.speech.encoders import SPEECH_MODELS, TEXT_DIMS
 
-
 MLFLOW_MODEL, ARTIFACT = "MLmodel", "models"
 """The file by which a folder is a model of MLflow, and the name of the artifact in it."""
 

@@ -272,6 +272,6 @@ def _apply(job: Job, event: dict[str, Any]) -> None:
 def _ended(code: int) -> str:
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return (
-        f"the process that made the video ended ({how}); the terminal of `dimitra serve` says more. "
-        "With signal 9 the machine had too little memory: try a smaller video"
+        f"the process that made the video ended ({how}); the terminal of `dimitra serve` says "
+        "more. With signal 9 the machine had too little memory: try a smaller video"
     )

@@ -1,4 +1,4 @@
-"""Running an application: the port is taken before anything is printed, and given back at the end."""
+"""Running an application: the port is taken before anything is printed, given back at the end."""
 
 from __future__ import annotations
 

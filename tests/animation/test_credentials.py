@@ -151,7 +151,7 @@ def test_animate_signs(tmp_path: Path) -> None:
 
 
 def _weak(folder: Path) -> Credentials:
-    return make_credentials(folder, rsa.generate_private_key(65537, 1024))
+    return make_credentials(folder, rsa.generate_private_key(65537, 1024))  # noqa: S505
 
 
 def _foreign(folder: Path) -> Credentials:
