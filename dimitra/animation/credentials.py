@@ -25,7 +25,7 @@ _PURPOSES = {
     "1.3.6.1.5.5.7.3.36": "document signing",
     "1.3.6.1.4.1.62558.2.1": "C2PA claim signing",
 }
-"""Extended key usages that C2PA accepts for a claim's signer, section 14.5.1 of its specification."""
+"""Extended key usages that C2PA takes of a claim's signer (its specification, Trust Model)."""
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _MIN_RSA_BITS = 2048
 

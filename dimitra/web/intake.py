@@ -79,7 +79,7 @@ def _check_type(request: Request, wanted: str) -> None:
 
 async def _chunks(request: Request, limit: int) -> Any:
     declared = request.headers.get("content-length")
-    if declared is not None and int(declared) > limit:
+    if declared is not None and declared.isdigit() and int(declared) > limit:
         raise Refusal(413, _too_large(int(declared), limit))
     stream = request.stream()
     size = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import signal
 import socket
 import threading
 import webbrowser
@@ -75,4 +77,7 @@ def serve(app: ASGIApp, bound: socket.socket, *, browse: bool, ready: Callable[[
     ready()
     if browse:
         threading.Timer(0.5, webbrowser.open, (address(bound),)).start()
-    uvicorn.Server(config).run([bound])
+    # uvicorn raises the signal again when it has cleaned up; the caller has its own to do.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run([bound])

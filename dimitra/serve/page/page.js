@@ -209,7 +209,7 @@ function part(name, attributes, text = "") {
 }
 
 function draw(place, curves, video) {
-  const [width, height, gap] = [640, 70, 34];
+  const [width, height, gap] = [Math.max(280, place.clientWidth || 640), 70, 34]; // text keeps its size on a phone
   const left = 40;
   const frames = curves.mouth.length;
   const length = frames / curves.fps;
