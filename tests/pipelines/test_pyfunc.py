@@ -99,7 +99,7 @@ def test_mlflow_serves_it(run: Path, expected: Path, tmp_path: Path) -> None:
     )
     try:
         address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while True:
             with contextlib.suppress(httpx2.HTTPError):
                 if httpx2.get(f"{address}/ping").status_code == 200:
@@ -112,7 +112,7 @@ def test_mlflow_serves_it(run: Path, expected: Path, tmp_path: Path) -> None:
         answer = httpx2.post(
             f"{address}/invocations",
             json={"dataframe_records": [record], "params": WISHES},
-            timeout=90,
+            timeout=240,
         )
         assert answer.status_code == 200, answer.text[:2000]
         [row] = answer.json()["predictions"]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @contextmanager
 def served(
-    models: Path, scratch: Path, *options: str
+    models: Path, scratch: Path, *options: str, said: list[str] | None = None
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address and the process; ended by Ctrl-C if it still runs."""
     child = subprocess.Popen(
@@ -32,6 +32,8 @@ def served(
     try:
         assert child.stderr is not None
         for line in child.stderr:
+            if said is not None:
+                said.append(line)
             if found := re.search(r"open (http://\S+)", line):
                 yield found[1], child
                 return
