@@ -16,6 +16,7 @@ from typing import Any
 import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import ModelSignature
+from mlflow.pyfunc.model import PythonModel
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
 from dimitra.animation.animate import animate
@@ -45,7 +46,7 @@ SIGNATURE = ModelSignature(
 )
 
 
-class TalkingHead(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class TalkingHead(PythonModel):
     """Rows of photo and speech in, rows of videos out.
 
     Columns in: ``image`` and ``audio``, bytes of files (base64 in JSON). Columns out: ``video``,

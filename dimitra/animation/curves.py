@@ -57,9 +57,12 @@ def motion_curves(
 
 
 def _opening(eye: torch.Tensor) -> torch.Tensor:
-    """Height over width of an eye's six landmarks [T, 6, 3]."""
-    heights = torch.linalg.norm(eye[:, 1:3] - eye[:, [5, 4]], dim=-1).sum(dim=-1)
-    return heights / (2.0 * torch.linalg.norm(eye[:, 0] - eye[:, 3], dim=-1))
+    """Height over width of an eye's six landmarks [T, 6, 3]; 0 where the lids pass each other.
+
+    Heights are along y, up: the points are those of the face before the head is turned.
+    """
+    heights = (eye[:, 1:3, 1] - eye[:, [5, 4], 1]).mean(dim=-1).clamp(min=0.0)
+    return torch.as_tensor(heights / torch.linalg.norm(eye[:, 0] - eye[:, 3], dim=-1))
 
 
 def _rounded(values: NDArray[np.floating]) -> list[float]:
