@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from dimitra.serve.studio import Studio, Upload
+from dimitra.serve.studio import Studio
 from dimitra.serve.wishes import read_order
 from dimitra.web.guard import Guard, RateLimit
 from dimitra.web.intake import read_file, read_json, safe_name
@@ -57,9 +56,8 @@ def make_app(
         try:
             await read_file(request, place, max_upload_bytes)
         except BaseException:
-            shutil.rmtree(place.parent, ignore_errors=True)
+            studio.drop(token)
             raise
-        studio.uploads[token] = Upload(place)
         return JSONResponse({"token": token}, 201)
 
     async def order(request: Request) -> Response:

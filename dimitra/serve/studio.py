@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,11 +81,11 @@ class Studio:
         self.jobs: dict[str, Job] = {}
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
         self._worker: asyncio.subprocess.Process | None = None
+        self._scratch: Path | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Start to work."""
-        (self._folder / "scratch").mkdir(exist_ok=True)
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._sweeping())]
 
     async def close(self) -> None:
@@ -105,7 +106,14 @@ class Studio:
         token = new_token()
         folder = self._folder / token
         folder.mkdir()
+        self.uploads[token] = Upload(folder / name)  # counts while it comes
         return token, folder / name
+
+    def drop(self, token: str) -> None:
+        """Remove an upload."""
+        upload = self.uploads.pop(token, None)
+        if upload is not None:
+            shutil.rmtree(upload.file.parent, ignore_errors=True)
 
     def upload(self, token: str, what: str) -> Path:
         """An upload's file.
@@ -207,20 +215,22 @@ class Studio:
         if job.state == "working":
             code = await worker.wait()
             job.state, job.error = "failed", _ended(code)
+            await self._end_worker()  # its helpers and temporary files
 
     async def _new_worker(self) -> asyncio.subprocess.Process:
+        self._scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=self._folder))
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "dimitra.serve.worker"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=os.environ | {"TMPDIR": str(self._folder / "scratch")},
+            env=os.environ | {"TMPDIR": str(self._scratch)},
             limit=1 << 24,
             start_new_session=True,  # Ctrl-C is the server's; it ends the whole group
         )
 
     async def _end_worker(self) -> None:
-        worker, self._worker = self._worker, None
+        worker, self._worker, scratch = self._worker, None, self._scratch
         if worker is None:
             return
         for sent in (signal.SIGTERM, signal.SIGKILL):
@@ -228,9 +238,8 @@ class Studio:
                 os.killpg(worker.pid, sent)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(worker.wait(), _GRACE_S)
-        scratch = self._folder / "scratch"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(exist_ok=True)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
 
     async def _sweeping(self) -> None:
         while True:
@@ -248,8 +257,7 @@ class Studio:
         }
         for token, upload in list(self.uploads.items()):
             if upload.used < before and str(upload.file) not in needed:
-                del self.uploads[token]
-                shutil.rmtree(upload.file.parent, ignore_errors=True)
+                self.drop(token)
         for token, job in list(self.jobs.items()):
             if job.used < before and job.state in ENDED:
                 del self.jobs[token]

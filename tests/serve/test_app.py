@@ -244,6 +244,26 @@ def test_the_server_cleans_up(models: Path, tmp_path: Path, sent: signal.Signals
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
+def test_no_worker_outlives_a_server_that_is_killed(models: Path, tmp_path: Path) -> None:
+    import httpx2
+    import psutil
+
+    with served(models, tmp_path) as (address, child):
+        image = httpx2.post(f"{address}api/uploads", content=picture(tmp_path), headers=BYTES)
+        audio = httpx2.post(f"{address}api/uploads", content=sentence(), headers=BYTES)
+        wanted = {"image": image.json()["token"], "audio": audio.json()["token"]}
+        token = httpx2.post(f"{address}api/jobs", json=wanted).json()["token"]
+        while httpx2.get(f"{address}api/jobs/{token}").json()["step"] == "":
+            time.sleep(0.1)
+        [worker] = [
+            process
+            for process in psutil.Process(child.pid).children()
+            if "dimitra.serve.worker" in process.cmdline()
+        ]
+        child.kill()
+        worker.wait(timeout=20)
+
+
 def test_a_server_that_others_can_reach_says_so(models: Path, tmp_path: Path) -> None:
     said: list[str] = []
     with served(models, tmp_path, "--host", "0.0.0.0", said=said):  # noqa: S104
