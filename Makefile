@@ -48,6 +48,10 @@ system: ## the shared libraries that MediaPipe wants: installed on Debian as roo
 
 system-test:
 	@$(call libraries,$(MEDIAPIPE_LIBRARIES) $(RENDER_LIBRARIES))
+	@# The browser of the page's test, which is skipped without it.
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-liberation >/dev/null; \
+	fi
 
 assets: install data ## fetch the third-party weights that params.yaml needs into the store that all checkouts share; what is missing is told
 	@$(BIN)/dimitra assets fetch || true

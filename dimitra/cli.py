@@ -19,6 +19,7 @@ from rich.table import Column, Table
 from dimitra import asset_command
 from dimitra.animation import command as animation_command
 from dimitra.doctor import Finding
+from dimitra.serve import command as serve_command
 
 app = typer.Typer(
     name="dimitra",
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(asset_command.app, name="assets")
 app.command("animate")(animation_command.animate)
+app.command("serve")(serve_command.serve)
 
 console = Console()
 errors = Console(stderr=True)

@@ -6,21 +6,23 @@ import functools
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dimitra.animation.credentials import Credentials, Signer, load_signer
 from dimitra.animation.drawing import Renderer, check_size, chosen_renderer, load_renderer
 from dimitra.animation.errors import AnimationError
 from dimitra.animation.face import FaceFinder, cut
 from dimitra.animation.features import write_features
 from dimitra.animation.film import whole_file, write_film
 from dimitra.animation.likeness import Likeness, read_likeness
-from dimitra.animation.models import load_models
+from dimitra.animation.models import file_digests, load_models, models_folder
 from dimitra.animation.motion import sampled_motion, staged
 from dimitra.animation.notices import Notify
 from dimitra.animation.photo import Photo, photo_name, read_photo
@@ -73,6 +75,8 @@ class Animation:
     Attributes:
         videos: one file a sample.
         motions: [T, 70] of each, as drawn.
+        identity: [80], of the face in the photo.
+        face_model: whose coefficients these are: ``open_head`` or ``bfm``.
         frames: T, at 25 frames a second.
         text: what was heard, or given.
         notices: sentences that a person should read.
@@ -80,6 +84,8 @@ class Animation:
 
     videos: tuple[Path, ...]
     motions: tuple[NDArray[np.float32], ...]
+    identity: NDArray[np.float32]
+    face_model: str
     frames: int
     text: str
     notices: tuple[str, ...]
@@ -99,6 +105,7 @@ def animate(
     size: int | None = None,
     transcript: str | None = None,
     renderer: str | None = None,
+    credentials: Credentials | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
 ) -> Animation:
@@ -109,7 +116,8 @@ def animate(
         audio: a recording, or a video whose sound is taken: a file or its bytes.
         out: the video, ``.mp4``; of several samples the others are ``NAME-2.mp4`` and so on. It is
             replaced when the new one is whole.
-        models: folder with the trained parts, as ``dvc repro`` leaves them.
+        models: folder with the trained parts, as ``dvc repro`` leaves them, or a model of MLflow
+            that ``dimitra model export`` has made.
         params: parameters under which they were trained; by default ``params.yaml`` in that
             folder, beside it, or here.
         head_pose: False holds the head as in the photo.
@@ -120,6 +128,7 @@ def animate(
         size: side of the video in pixels; by default ``render.size``.
         transcript: what is said; by default it is recognised.
         renderer: ``mesh`` or ``pirender``; by default ``render.renderer``.
+        credentials: sign each video with these, as C2PA content credentials.
         progress: told of each step.
         notify: told what a person should know, as it comes up; also in the result.
 
@@ -145,6 +154,8 @@ def animate(
                 f"{folder.resolve()} is no folder; train the models with `make repro` in the "
                 "checkout, or name the folder that holds them with --models DIR"
             )
+        folder = models_folder(folder)
+        signer = None if credentials is None else load_signer(credentials)
         settings = read_settings(parameter_file(folder, None if params is None else Path(params)))
         drawer = chosen_renderer(renderer, settings)
         side = settings.render.size if size is None else size
@@ -164,6 +175,7 @@ def animate(
                     head_pose,
                     expression_scale,
                     transcript,
+                    signer,
                 ),
                 report,
                 told,
@@ -183,6 +195,7 @@ class _Wishes:
     head_pose: bool
     expression_scale: float
     transcript: str | None
+    signer: Signer | None
 
 
 def _animate(
@@ -230,9 +243,9 @@ def _animate(
             angle_limit_rad=settings.render.angle_limit_rad,
         )
         frames = _frames(draw, picture, settings.crop.size, likeness, motion, name)
-        with whole_file(video) as file:
+        with whole_file(video) as file, _signed(file, video.name, wishes, folder) as film:
             write_film(
-                file,
+                film,
                 _counted(frames, len(motion), f"video{of}", report),
                 wishes.size,
                 VIDEO_FPS,
@@ -243,7 +256,27 @@ def _animate(
                 metadata(video.stem),
             )
         motions.append(motion)
-    return Animation(tuple(videos), tuple(motions), sound.frames, text, tuple(notices))
+    return Animation(
+        tuple(videos),
+        tuple(motions),
+        likeness.identity,
+        settings.fit.face_model,
+        sound.frames,
+        text,
+        tuple(notices),
+    )
+
+
+@contextmanager
+def _signed(file: BinaryIO, title: str, wishes: _Wishes, folder: Path) -> Iterator[BinaryIO]:
+    """What the film is written to: ``file`` itself, or one whose signed copy ``file`` becomes."""
+    if wishes.signer is None:
+        yield file
+        return
+    with tempfile.TemporaryFile(prefix="dimitra-") as film:
+        yield film
+        film.seek(0)
+        wishes.signer.sign(film, file, title, file_digests(folder))
 
 
 def _places(out: Path, samples: int, inputs: tuple[object, ...]) -> list[Path]:

@@ -44,12 +44,22 @@ def animate(
     renderer: Annotated[
         Literal["mesh", "pirender"] | None, typer.Option(help="By default as in the parameters.")
     ] = None,
+    c2pa_key: Annotated[
+        Path | None, typer.Option(help="Sign the video (C2PA): private key, PEM.")
+    ] = None,
+    c2pa_certificate: Annotated[
+        Path | None, typer.Option(help="Certificates of that key, PEM, the signer's first.")
+    ] = None,
+    c2pa_timestamp: Annotated[
+        str | None, typer.Option(help="Address of a time-stamping authority, asked over the net.")
+    ] = None,
 ) -> None:
     """Make the person of a photo speak what a recording says.
 
     Example: dimitra animate --image me.jpg --audio talk.wav --out talk.mp4
     """
     from dimitra.animation.animate import animate as run
+    from dimitra.animation.credentials import given
     from dimitra.animation.errors import AnimationError
     from dimitra.animation.transcript import read_transcript
 
@@ -71,6 +81,7 @@ def animate(
                 size=size,
                 transcript=words,
                 renderer=renderer,
+                credentials=given(c2pa_key, c2pa_certificate, c2pa_timestamp),
                 progress=bars.report,
                 notify=bars.notify,
             )

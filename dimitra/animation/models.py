@@ -6,13 +6,53 @@ from pathlib import Path
 from typing import Any
 
 from dimitra.animation.errors import AnimationError
-from dimitra.animation.settings import Settings
+from dimitra.animation.settings import PARAMS, Settings
 from dimitra.cmdt.checkpoint import CONFIG, WEIGHTS, TrainedPart, load
 from dimitra.cmdt.chunks import chunk_bounds
 from dimitra.cmdt.parts import mouth_columns, parts_of
 from dimitra.diffusion.schedule import linear_schedule
 from dimitra.diffusion.spacing import spaced_steps
+from dimitra.morphable.coefficients import PARTS
+from dimitra.shards import sha256_file
 from dimitra.speech.encoders import SPEECH_MODELS, TEXT_DIMS
+
+MLFLOW_MODEL, ARTIFACT = "MLmodel", "models"
+"""The file by which a folder is a model of MLflow, and the name of the artifact in it."""
+
+
+def models_folder(folder: Path) -> Path:
+    """The folder of the trained parts: ``folder`` itself, or that within an MLflow model.
+
+    Raises:
+        AnimationError: an MLflow model that is damaged, or holds no models of ours.
+    """
+    import yaml
+
+    described = folder / MLFLOW_MODEL
+    if not described.is_file():
+        return folder
+    try:
+        content = yaml.safe_load(described.read_text())
+        place = content["flavors"]["python_function"]["artifacts"][ARTIFACT]["path"]
+        inside = (folder / str(place)).resolve()
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise AnimationError(
+            f"{folder} is an MLflow model without the motion models: {described} names no artifact "
+            f"{ARTIFACT!r} ({type(error).__name__}: {error}); make one with `dimitra model export`"
+        ) from None
+    if not inside.is_relative_to(folder.resolve()) or not inside.is_dir():
+        raise AnimationError(
+            f"{described} says that the models lie in {place}, which is no folder of {folder}; "
+            "download the whole model again"
+        )
+    return inside
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file that the trained parts and the aligner are made of, by relative name."""
+    wanted = [f"{part}/{name}" for part in (*PARTS, "all") for name in (CONFIG, WEIGHTS)]
+    wanted += ["aligner/aligner.json", "aligner/aligner.npz", PARAMS]
+    return {name: sha256_file(folder / name) for name in wanted if (folder / name).is_file()}
 
 
 def load_models(folder: Path, settings: Settings) -> list[TrainedPart]:

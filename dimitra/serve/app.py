@@ -1,0 +1,132 @@
+"""Routes: the page, uploads, jobs, videos and curves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from dimitra.serve.studio import Studio
+from dimitra.serve.wishes import read_order
+from dimitra.web.guard import Guard, RateLimit
+from dimitra.web.intake import read_file, read_json, safe_name
+from dimitra.web.refusal import Refusal, respond
+
+PAGE = Path(__file__).parent / "page"
+FILES = {
+    "/": ("index.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
+MAX_UPLOAD_BYTES = 1_000_000_000
+MAX_JSON_BYTES = 200_000
+
+
+def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    async def respond_file(_: Request) -> Response:
+        return FileResponse(PAGE / name, media_type=kind)
+
+    return respond_file
+
+
+def make_app(
+    studio: Studio,
+    *,
+    names: Collection[str] = (),
+    max_upload_bytes: int = MAX_UPLOAD_BYTES,
+    rate: RateLimit | None = None,
+) -> Starlette:
+    """The application.
+
+    Args:
+        studio: does the work.
+        names: host names beside ``localhost`` and addresses.
+        max_upload_bytes: of one file.
+        rate: of uploads, orders and cancellations; by default 120 a minute.
+    """
+
+    async def upload(request: Request) -> Response:
+        token, place = studio.place(safe_name(request.query_params.get("name", ""), "file"))
+        try:
+            await read_file(request, place, max_upload_bytes)
+        except BaseException:
+            studio.drop(token)
+            raise
+        return JSONResponse({"token": token}, 201)
+
+    async def order(request: Request) -> Response:
+        wanted = read_order(await read_json(request, MAX_JSON_BYTES))
+        image = studio.upload(wanted.image, "photo")
+        audio = studio.upload(wanted.audio, "recording")
+        return JSONResponse({"token": studio.add(image, audio, wanted.wishes).token}, 202)
+
+    async def job(request: Request) -> Response:
+        own = studio.job(request.path_params["token"])
+        if request.method == "DELETE":
+            await studio.cancel(own)
+        content = {
+            "state": own.state,
+            "ahead": studio.ahead(own),
+            "step": own.step,
+            "done": own.done,
+            "total": own.total,
+            "notices": own.notices,
+            "error": own.error,
+            "videos": len(own.videos),
+            "text": own.text,
+            "name": own.name,
+        }
+        return JSONResponse(content)
+
+    def result(request: Request) -> tuple[Path, str]:
+        own = studio.job(request.path_params["token"])
+        number = request.path_params["number"]
+        if not 1 <= number <= len(own.videos):
+            raise Refusal(404, "there is no such video")
+        stem, suffix = Path(own.name).stem, "" if number == 1 else f"-{number}"
+        return own.folder / own.videos[number - 1], f"{stem}{suffix}.mp4"
+
+    async def video(request: Request) -> Response:
+        file, name = result(request)
+        kept = "download" in request.query_params
+        return FileResponse(
+            file,
+            media_type="video/mp4",
+            filename=name,
+            content_disposition_type="attachment" if kept else "inline",
+        )
+
+    async def curves(request: Request) -> Response:
+        file = result(request)[0].with_suffix(".json")
+        if not file.is_file():
+            raise Refusal(404, "there are no curves of this face model")
+        return FileResponse(file, media_type="application/json")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await studio.open()
+        try:
+            yield
+        finally:
+            await studio.close()
+
+    job_route = "/api/jobs/{token}"
+    return Starlette(
+        routes=[
+            *(Route(path, _file(name, kind)) for path, (name, kind) in FILES.items()),
+            Route("/api/uploads", upload, methods=["POST"]),
+            Route("/api/jobs", order, methods=["POST"]),
+            Route(job_route, job, methods=["GET", "DELETE"]),
+            Route(job_route + "/videos/{number:int}", video),
+            Route(job_route + "/curves/{number:int}", curves),
+        ],
+        middleware=[Middleware(Guard, names=names, rate=rate or RateLimit(120, 60.0))],
+        exception_handlers={Refusal: respond},
+        lifespan=lifespan,
+    )
