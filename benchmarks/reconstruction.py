@@ -148,7 +148,7 @@ def score(
     for (drawn, own), points, found in zip(pairs, truth.points, truth.found, strict=True):
         if found:
             hull = points[ConvexHull(points).vertices]
-            face = polygon2mask(own.shape[:2], hull[:, ::-1])
+            face = polygon2mask(own.shape[:2], hull[:, ::-1])  # type: ignore[no-untyped-call]
             error = np.square(drawn.astype(np.float64) - own)
             inside.append(psnr_of(error[face]))
             outside.append(psnr_of(error[~face]))
@@ -204,8 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drawn = {name: list(draw(take))[1:] for name, draw in methods.items()}
         for name, made in drawn.items():
             rows[name].append(score(take, made, truth, find))
-            values = ", ".join(f"{value:.3f}" for value in rows[name][-1])
-            console.print(f"{take.name}: {name} {values}")
+            listed = ", ".join(f"{value:.3f}" for value in rows[name][-1])
+            console.print(f"{take.name}: {name} {listed}")
         if options.pictures is not None:
             options.pictures.mkdir(parents=True, exist_ok=True)
             sheet(take, drawn, options.pictures / f"{take.name}.png")

@@ -102,7 +102,7 @@ def motion(frames: int) -> NDArray[np.float32]:
 
 def sound_of(frames: int) -> NDArray[np.float32]:
     """A tone as long as the frames, [N] at ``RATE_HZ``."""
-    return (0.2 * np.sin(np.arange(frames * RATE_HZ // FPS) * 0.06)).astype(np.float32)
+    return np.asarray(0.2 * np.sin(np.arange(frames * RATE_HZ // FPS) * 0.06), np.float32)
 
 
 def measure(draw: Draw, frames: int, repeats: int, clock: Clock) -> Timing:

@@ -18,7 +18,7 @@ from benchmarks.motion.costs import MOTION, ROOT, TRAINING, profile_config
 from dimitra.cmdt.dataset import CACHED_CLIPS, ShardCorpus, Windows
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.prefetch import AHEAD, batches
-from dimitra.cmdt.training import train
+from dimitra.cmdt.training import StepTiming, train
 from dimitra.shards import Members, ShardWriter, iterate_shard, npz_bytes, read_npz
 from pipelines.params import load
 
@@ -42,7 +42,7 @@ def widened(parts: Members, speech: int, text: int) -> Members:
     rows = np.minimum(np.arange(length) * len(given) // max(length, 1), len(given) - 1)
     drive |= {
         "features": _repeated(given[rows], speech),
-        "rate_hz": np.float32(PAPER_RATE_HZ),
+        "rate_hz": np.asarray(PAPER_RATE_HZ, np.float32),
     }
     words["tokens"] = _repeated(words["tokens"], text)
     return parts | {"speech.npz": npz_bytes(drive), "text.npz": npz_bytes(words)}
@@ -131,17 +131,17 @@ def trained_wait_share(
     """The same in a real training of the profile's expression model, and its steps a second."""
     torch.manual_seed(0)
     model = CMDT(profile_config(profile))
-    waits: list[float] = []
-    times: list[float] = []
+    timings: list[StepTiming] = []
     train(
         model,
         windows,
         replace(TRAINING, steps=steps),
         device,
-        lambda _, timing: (waits.append(timing.wait_s), times.append(timing.step_s))[0],
+        lambda _, timing: timings.append(timing),
     )
-    spent = sum(times[STARTING:])
-    return sum(waits[STARTING:]) / spent, len(times[STARTING:]) / spent
+    counted = timings[STARTING:]
+    spent = sum(timing.step_s for timing in counted)
+    return sum(timing.wait_s for timing in counted) / spent, len(counted) / spent
 
 
 def loading(
