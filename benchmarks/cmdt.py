@@ -263,7 +263,13 @@ def settings(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     params = load(ROOT / "conf" / "sample.yaml")
     rows = compare(
-        options.root, options.truth, params, options.train_steps, options.samples, options.clips
+        options.root,
+        options.truth,
+        params,
+        options.train_steps,
+        options.samples,
+        options.clips,
+        options.choices,
     )
     _show("pose, chorus test", rows)
     return rows
@@ -300,6 +306,9 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=1, help="take each n-th sampler setting")
     parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 4, 8, 16], help="for seams")
     parser.add_argument("--train-steps", type=int, help="for settings; by default the profile's")
+    parser.add_argument(
+        "--choices", type=int, nargs="+", choices=range(6), help="for settings; these rows alone"
+    )
     parser.add_argument("--pace", type=float, default=10.0, help="trainer's steps/s, for loading")
     parser.add_argument(
         "--loading-steps", type=int, default=30, help="of the sample's, for loading"

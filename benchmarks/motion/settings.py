@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,7 +142,13 @@ def motion_of(
 
 
 def compare(
-    root: Path, truth: Path, params: Params, steps: int | None, samples: int, clips: int
+    root: Path,
+    truth: Path,
+    params: Params,
+    steps: int | None,
+    samples: int,
+    clips: int,
+    numbers: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Train the part under each choice, on the same windows, and measure.
 
@@ -153,12 +159,14 @@ def compare(
         steps: of each training; by default the parameters'.
         samples: drawn of every clip.
         clips: test clips of chorus.
+        numbers: of the choices, from 0; by default all.
     """
     shards = root / "data" / "shards"
     corpus = ShardCorpus(sorted(shards.glob("test-chorus-*.tar")))
     seen = ShardCorpus(sorted(shards.glob("train-*.tar")))
     rows = []
-    for name, values in choices(params):
+    offered = choices(params)
+    for name, values in offered if numbers is None else [offered[n] for n in numbers]:
         chosen = parse(values if steps is None else _merged(values, _steps(steps)))
         trained = trained_part(root, chosen)
         row: dict[str, Any] = {"setting": name}
