@@ -86,7 +86,8 @@ def _grouped(
         raise ValueError(f"{len(identities)} identities for {len(values)} values")
     places = {name: place for place, name in enumerate(dict.fromkeys(identities))}
     index = np.array([places[name] for name in identities], dtype=np.int64)
-    return np.bincount(index, values, len(places)), np.bincount(index, minlength=len(places)) * 1.0
+    sums = np.bincount(index, values, len(places)).astype(np.float64)
+    return sums, np.bincount(index, minlength=len(places)).astype(np.float64)
 
 
 def _resampled(

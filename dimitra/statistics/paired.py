@@ -121,7 +121,7 @@ def compare(
 
 def _sums(values: NDArray[np.float64], groups: Sequence[Hashable]) -> NDArray[np.float64]:
     places = {name: place for place, name in enumerate(dict.fromkeys(groups))}
-    return np.bincount([places[name] for name in groups], values)
+    return np.bincount([places[name] for name in groups], values).astype(np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
