@@ -54,7 +54,7 @@ from pipelines.foreign_videos import Answer, Settings, Task
 from pipelines.mainguard import INTERRUPTED
 from pipelines.params import ParamsError, load
 
-app = typer.Typer(help="Measure any method's videos against reference videos.")
+app = typer.Typer(subcommand_metavar="", add_completion=False)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -248,6 +248,14 @@ def _measured(tasks: Sequence[Task], settings: Settings, workers: int) -> list[A
         return measure_all(tasks, settings, workers, lambda _: progress.advance(bar))
 
 
+def _digest(path: Path) -> str:
+    """Of a file that was not measured; what cannot be read has its own row's message."""
+    try:
+        return sha256_file(path) if path.is_file() else "no file"
+    except OSError as error:
+        return f"not readable: {error.strerror}"
+
+
 def write(
     output: Path,
     rows: Sequence[Row],
@@ -268,8 +276,9 @@ def write(
         {method: len(videos) for method, videos in files.generated.items()},
     )
     inputs = {path: value for answer in answers for path, value in answer.digests.items()}
-    if files.match is not None:
-        inputs[str(files.match)] = sha256_file(files.match)
+    every = [*files.references.values(), *(() if files.match is None else (files.match,))]
+    every += [path for videos in files.generated.values() for path in videos.values()]
+    inputs |= {str(path): _digest(path) for path in every if str(path) not in inputs}
     affixes = {
         method: {"prefix": one.prefix, "suffix": one.suffix}
         for method, one in files.matchings.items()

@@ -131,15 +131,14 @@ class Measurer:
         """Measure every method of a task; what fails is a row."""
         digests: dict[str, str] = {}
         truth, failed = self._safely(lambda: self._film(task.reference, task, digests))
-        sound = None if truth is None else self._sound(task, len(truth.track.found), digests)
-        rows = [self._row(task, GROUND_TRUTH, failed)]
-        if truth is not None and failed is None:
-            rows = [self._ground_truth(task, truth, sound)]
-        for method, path in task.generated.items():
-            if truth is None or failed is not None:
-                digests[str(path)] = _digest_of(path)
-                rows.append(self._row(task, method, failed))
-                continue
+        if truth is None:
+            code, message = failed or (Reason.INTERNAL_ERROR.value, "no message")
+            methods = (GROUND_TRUTH, *task.generated)
+            failed = (code, f"the reference: {message}")
+            return Answer(tuple(self._row(task, method, failed) for method in methods), digests)
+        sound = self._sound(task, len(truth.track.found), digests)
+        rows = [self._ground_truth(task, truth, sound)]
+        for method in task.generated:
             row, wrong = self._safely(
                 functools.partial(self._method, task, method, truth, sound, digests)
             )
@@ -174,17 +173,20 @@ class Measurer:
     def _film(self, path: Path, task: Task, digests: dict[str, str]) -> Film:
         data = read_file(path)
         digests[str(path)] = hashlib.sha256(data).hexdigest()
-        if self._cropper is not None:
-            data = self._cropper(_clip(path, task), {})["mp4"]
-
-        def find(image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-            picture = square(image, path.name)
-            return self._find(picture) if self._faces else None
-
-        track = track_faces(data, find)
+        try:
+            if self._cropper is not None:
+                data = self._cropper(_clip(path, task), {})["mp4"]
+            track = track_faces(data, functools.partial(self._face, path.name))
+        except ClipError as error:
+            named = error.message.replace(f"<{len(data)} bytes>", path.name)
+            raise ClipError(error.reason, named) from None
         if not len(track.found):
             raise ClipError(Reason.TOO_SHORT, f"{path.name} has no frame")
         return Film(path.name, data, track)
+
+    def _face(self, name: str, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        picture = square(image, name)
+        return self._find(picture) if self._faces else None
 
     def _sound(
         self, task: Task, frames: int, digests: dict[str, str]
@@ -301,13 +303,6 @@ class Measurer:
                 else ClipValue(float(numbers.mean()))
             )
         return values
-
-
-def _digest_of(path: Path) -> str:
-    try:
-        return hashlib.sha256(read_file(path)).hexdigest()
-    except (ClipError, OSError) as error:
-        return f"not read: {error}"
 
 
 def _clip(path: Path, task: Task) -> Clip:

@@ -47,9 +47,7 @@ def test_two_readings_are_refused() -> None:
 )
 def test_every_name_finds_its_own(names: set[str], before: str, after: str) -> None:
     found = match(files(*names), files(*(before + name + after for name in names)))
-    assert found.pairs == {
-        name: Path(f"{before}{name}{after}.mp4") for name in names
-    }
+    assert found.pairs == {name: Path(f"{before}{name}{after}.mp4") for name in names}
     assert not found.missing
     assert not found.extra
 
