@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from dimitra.clips import ClipError
 from dimitra.media.container import MediaInfo
 from dimitra.study.errors import StudyError
 from dimitra.study.sources import list_videos, unmatched
-from dimitra.study.study import CONSENT, FILE, QUESTION, VIDEOS, LeftOut, Pair, Study, Video, digest
+from dimitra.study.study import (
+    CONSENT,
+    FILE,
+    METHOD,
+    QUESTION,
+    VIDEOS,
+    LeftOut,
+    Pair,
+    Study,
+    Video,
+    digest,
+)
 from dimitra.study.videos import check_video, copy_video, freeze
 
 TRUTH = "ground truth"
@@ -109,14 +119,19 @@ def build(
         sources[TRUTH] = truth
     _check(out, sources, truth, wishes)
     files = {method: list_videos(path) for method, path in ({wishes.ours: ours} | sources).items()}
-    out.mkdir(parents=True)
+    try:
+        out.mkdir(parents=True)
+    except OSError as error:
+        raise StudyError(f"{out} cannot be made: {error.strerror}; name another folder") from None
     try:
         (out / VIDEOS).mkdir()
         out.chmod(0o700)
         study = _gather(out / VIDEOS, files, list(sources), wishes)
         (out / FILE).write_text(study.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(out)
+        if isinstance(error, OSError):
+            raise StudyError(f"{out} cannot be written: {error}; is the disk full?") from None
         raise
     return study
 
@@ -126,6 +141,9 @@ def _check(out: Path, sources: Mapping[str, Path], truth: Path | None, wishes: W
         raise StudyError(f"{out} is there already; name a new folder, or remove it")
     if not sources:
         raise StudyError("nothing to compare with; give --other NAME=DIR or --truth DIR")
+    for name in (wishes.ours, *sources):
+        if not re.fullmatch(METHOD, name) or not name.isprintable():
+            raise StudyError(f"{name!r} is no name of a method: 1 to 60 characters, no / or \\")
     if wishes.ours in sources or FROZEN in {wishes.ours, *sources}:
         raise StudyError(
             f"{wishes.ours!r} and {', '.join(map(repr, sources))}: every method needs a name of "
@@ -199,24 +217,18 @@ def _gather(
     for clip in random.Random(f"{wishes.seed}/checks").sample(clips, wishes.checks):
         second = gallery.add_frozen(clip, files[TRUTH][clip])
         pairs.append(Pair(kind="check", first=add(TRUTH, clip), second=second))
-    try:
-        return Study(
-            question=wishes.question,
-            consent=wishes.consent,
-            ours=wishes.ours,
-            others=tuple(others),
-            seed=wishes.seed,
-            pairs_per_rater=count,
-            videos=tuple(gallery.videos),
-            pairs=tuple(pairs),
-            left_out=tuple(left_out),
-            notes=tuple(_notes(gallery.videos, pairs)),
-        )
-    except ValidationError as error:
-        name = error.errors()[0]["input"]
-        raise StudyError(
-            f"{name!r} is no name of a method: 1 to 60 characters, no / or \\"
-        ) from None
+    return Study(
+        question=wishes.question,
+        consent=wishes.consent,
+        ours=wishes.ours,
+        others=tuple(others),
+        seed=wishes.seed,
+        pairs_per_rater=count,
+        videos=tuple(gallery.videos),
+        pairs=tuple(pairs),
+        left_out=tuple(left_out),
+        notes=tuple(_notes(gallery.videos, pairs)),
+    )
 
 
 def _nothing_left(

@@ -1,4 +1,4 @@
-"""``dimitra study``: a user study, from folders of videos to the table of the paper's supplement."""
+"""``dimitra study``: a user study, from folders of videos to the supplement's table."""
 
 from __future__ import annotations
 

@@ -42,6 +42,10 @@ CREATE TABLE answers (
     FOREIGN KEY (rater, pair) REFERENCES questions (rater, pair)
 ) STRICT;
 """
+_RATERS = (
+    "SELECT number, token, state, (SELECT COUNT(*) FROM answers WHERE rater = number), "
+    "(SELECT COUNT(*) FROM questions WHERE rater = number) FROM raters"
+)
 State = Literal["invited", "agreed", "withdrawn"]
 
 
@@ -183,21 +187,12 @@ class Ledger:
 
     def raters(self) -> list[Rater]:
         """All raters in order."""
-        return self._raters("")
+        return [Rater(*row) for row in self._base.execute(f"{_RATERS} ORDER BY number")]
 
     def rater(self, token: str) -> Rater | None:
         """The rater with a token."""
-        return next(iter(self._raters("WHERE token = ?", token)), None)
-
-    def _raters(self, where: str, *values: str) -> list[Rater]:
-        rows = self._base.execute(
-            "SELECT number, token, state, "
-            "(SELECT COUNT(*) FROM answers WHERE rater = number), "
-            "(SELECT COUNT(*) FROM questions WHERE rater = number) "
-            f"FROM raters {where} ORDER BY number",
-            values,
-        )
-        return [Rater(*row) for row in rows]
+        row = self._base.execute(f"{_RATERS} WHERE token = ?", (token,)).fetchone()
+        return None if row is None else Rater(*row)
 
     def agree(self, rater: int) -> None:
         """The rater has read the text and agrees; who has withdrawn stays so."""

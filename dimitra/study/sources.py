@@ -23,12 +23,12 @@ def list_videos(source: Path) -> dict[str, Path]:
         file, in the order of clips.
 
     Raises:
-        StudyError: no such folder, no video in it, or two videos of one clip.
+        StudyError: no such folder, no video in it, a name that is no text, or two videos of one clip.
     """
     folder, before, after = source, "", ""
     if "*" in source.name:
         folder = source.parent
-        before, star, after = source.name.partition("*")
+        before, _, after = source.name.partition("*")
         if "*" in after or "*" in str(folder):
             raise StudyError(f"{source}: one * in the file name stands for the clip, not more")
         if Path(f"x{after}").suffix.lower() not in TYPES:
@@ -43,6 +43,8 @@ def list_videos(source: Path) -> dict[str, Path]:
             continue
         stem = name[len(before) : len(name) - len(after)] if after else path.stem
         clip = (path.parent.relative_to(folder) / stem).as_posix()
+        if not clip.isprintable():
+            raise StudyError(f"{str(path)!r}: the name cannot be written down; rename the file")
         if clip in found:
             raise StudyError(
                 f"{found[clip]} and {path} are both of the clip {clip!r}; remove one of them"

@@ -25,7 +25,8 @@ CONSENT = (
 )
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]{1,60}$")]
+METHOD = r"^[^/\\\x00-\x1f\x7f]{1,60}$"
+Name = Annotated[str, StringConstraints(pattern=METHOD)]
 
 
 class _Part(BaseModel):
