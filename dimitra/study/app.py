@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -148,7 +147,7 @@ def make_app(
     Args:
         folder: of the study.
         study: that lies there.
-        ledger: its answers; closed at the end.
+        ledger: its answers.
         names: host names beside ``localhost`` and addresses.
         rate: of a client's changes; by default 600 a minute, since a whole lab may share one
             address. A rater's own are bounded by the videos' length.
@@ -200,13 +199,6 @@ def make_app(
         shown = sides[side]
         return FileResponse(desk.folder / VIDEOS / shown.file, media_type=shown.media_type)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            ledger.close()
-
     route = "/api/raters/{token}"
     return Starlette(
         routes=[
@@ -219,5 +211,4 @@ def make_app(
         ],
         middleware=[Middleware(Guard, names=names, rate=rate or RateLimit(600, 60.0))],
         exception_handlers={Refusal: respond},
-        lifespan=lifespan,
     )

@@ -127,7 +127,10 @@ class Ledger:
         self._study, self._clock = study, clock
         path = folder / ANSWERS
         try:
-            self._base = sqlite3.connect(path, timeout=10, isolation_level=None)
+            # One thread at a time asks, but not always the one that opened it.
+            self._base = sqlite3.connect(
+                path, timeout=10, isolation_level=None, check_same_thread=False
+            )
             path.chmod(0o600)
             self._base.execute("PRAGMA journal_mode = WAL")
             self._base.execute("PRAGMA foreign_keys = ON")

@@ -23,7 +23,8 @@ def list_videos(source: Path) -> dict[str, Path]:
         file, in the order of clips.
 
     Raises:
-        StudyError: no such folder, no video in it, a name that is no text, or two videos of one clip.
+        StudyError: no such folder, no video in it, a name that is no text, or two videos of a
+            clip.
     """
     folder, before, after = source, "", ""
     if "*" in source.name:

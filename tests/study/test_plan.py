@@ -12,7 +12,8 @@ from dimitra.study.study import Pair, Study, Video
 
 def study(clips: dict[str, int], checks: int = 2, per_rater: int = 6, seed: int = 5) -> Study:
     """A study with so many clips against each method; the files are not there."""
-    videos, pairs = [], []
+    videos: list[Video] = []
+    pairs: list[Pair] = []
 
     def add(method: str, clip: int) -> int:
         videos.append(
@@ -31,14 +32,14 @@ def study(clips: dict[str, int], checks: int = 2, per_rater: int = 6, seed: int 
         return len(videos) - 1
 
     for method, count in clips.items():
-        for clip in range(count):
-            pairs.append(
-                Pair(kind="comparison", first=add("Dimitra", clip), second=add(method, clip))
-            )
-    for clip in range(checks):
-        pairs.append(
-            Pair(kind="check", first=add("ground truth", clip), second=add("frozen", clip))
-        )
+        pairs += [
+            Pair(kind="comparison", first=add("Dimitra", clip), second=add(method, clip))
+            for clip in range(count)
+        ]
+    pairs += [
+        Pair(kind="check", first=add("ground truth", clip), second=add("frozen", clip))
+        for clip in range(checks)
+    ]
     return Study(
         question="?",
         consent=("yes",),
