@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +26,10 @@ errors = Console(stderr=True, highlight=False)
 _WIDTH = 130
 """Of the table where no terminal says how wide it is."""
 _DEFAULT_CHECKS = 3
+_CONNECTIONS = 1000
+"""Of 150 raters at the same time."""
+_LINES = 20
+"""Of a list, before it is cut."""
 
 Folder = Annotated[Path, typer.Argument(help="Of the study, made by `dimitra study build`.")]
 
@@ -110,13 +114,8 @@ def build(
         )
         study = make(out, ours, others, truth, wishes)
     comparisons = len(study.numbered("comparison"))
-    for item in study.left_out:
-        console.print(
-            f"left out: {escape(item.method)}, {escape(item.clip)}: {escape(item.reason)}",
-            soft_wrap=True,
-        )
-    for note in study.notes:
-        console.print(f"[yellow]raters may notice:[/] {escape(note)}", soft_wrap=True)
+    _list("left out", [f"{one.method}, {one.clip}: {one.reason}" for one in study.left_out], out)
+    _list("raters may notice", study.notes, out)
     console.print(
         f"{escape(str(out))}: {comparisons} pairs, {study.pairs_per_rater} for each rater, and "
         f"{len(study.numbered('check'))} attention checks; {len(study.left_out)} videos left out",
@@ -125,6 +124,14 @@ def build(
     if not study.numbered("check"):
         console.print("[yellow]no attention checks:[/] careless raters cannot be told apart")
     console.print(f"next: dimitra study invite {escape(str(out))} 20", soft_wrap=True)
+
+
+def _list(title: str, lines: Sequence[str], out: Path) -> None:
+    for line in lines[:_LINES]:
+        console.print(f"[yellow]{title}:[/] {escape(line)}", soft_wrap=True)
+    if len(lines) > _LINES:
+        more = f"and {len(lines) - _LINES} more, in {out / 'study.json'}"
+        console.print(f"[yellow]{title}:[/] {escape(more)}", soft_wrap=True)
 
 
 def _named(others: list[str]) -> dict[str, Path]:
@@ -231,7 +238,13 @@ def serve(
         if not is_loopback(bound):
             names |= {socket.gethostname().lower(), host.lower()}
         with bound:
-            run(make_app(folder, study, ledger, names=names), bound, browse=False, ready=ready)
+            run(
+                make_app(folder, study, ledger, names=names),
+                bound,
+                browse=False,
+                ready=ready,
+                connections=_CONNECTIONS,
+            )
 
 
 @app.command()
@@ -251,7 +264,15 @@ def results(
     Example: dimitra study results study --csv answers.csv
     """
     from dimitra.study.results import evaluate
-    from dimitra.study.tables import HEADINGS, as_json, remarks, table, write_csv, write_json
+    from dimitra.study.tables import (
+        HEADINGS,
+        PUBLISHED,
+        as_json,
+        remarks,
+        table,
+        write_csv,
+        write_json,
+    )
 
     with _opened(folder) as (study, ledger):
         answers = ledger.answers()
@@ -268,5 +289,5 @@ def results(
     wide = console if console.is_terminal else Console(width=_WIDTH, highlight=False)
     wide.print(f"[bold]{escape(study.question)}[/]")
     wide.print(drawn)
-    for remark in remarks(found):
+    for remark in (*remarks(found), PUBLISHED):
         wide.print(remark, soft_wrap=True)

@@ -26,6 +26,12 @@ HEADINGS = (
     "pairs",
 )
 
+PUBLISHED = (
+    "published (paper's supplement, S-I; 20 raters, HDTF, other videos): Dimitra/StyleTalk "
+    "87.5/12.5, Dimitra/SadTalker 75.0/25.0, Dimitra/DreamTalk 68.8/31.2"
+)
+"""For orientation; a study of other videos with other raters is no repetition of it."""
+
 
 def table(study: Study, results: Results) -> Iterator[tuple[str, ...]]:
     """Rows of cells under ``HEADINGS``; the first two are the table of the paper's supplement."""

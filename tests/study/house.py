@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ def served(folder: Path, *options: str, said: list[str] | None = None) -> Iterat
             if said is not None:
                 said.append(line)
             if found := re.search(r"open (http://\S+/)#TOKEN", line):
+                # Ctrl-C before it answers would end it in the middle of its start.
+                port = found[1].rstrip("/").rpartition(":")[2]
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30).close()
                 yield found[1]
                 break
         else:

@@ -118,7 +118,7 @@ function update() {
   const play = byId("play");
   play.disabled = !loaded || sending;
   play.textContent = playing() ? "Pause" : seen ? "Play again" : "Play";
-  byId("hint").textContent = !loaded ? "loading" : seen ? "Choose a clip" : "You can choose when both have played to the end";
+  byId("hint").textContent = !loaded ? "loading" : seen ? "Choose a clip" : "Choose when both have ended";
 }
 
 // Both play together
