@@ -68,8 +68,8 @@ _GC = """Remove what is not needed.
 Always: shards that nothing names and that are older than a day, records that cannot be read, \
 what killed processes left behind, fetched copies unused for 30 days (or --older-than).
 
-With --older-than and --max-size: finished units too, the least recently used first; a later run \
-makes them again.
+With --older-than and --max-size: finished units and the saved states of unfinished trainings too, \
+the least recently used first; a later run makes them again.
 
 Never: what the sidecars in data/ of any checkout name. In a remote storage also never what a \
 sidecar in DVC's cache names: there the shards are the data. Do not run it on a remote storage \
@@ -204,12 +204,13 @@ def du(storage: StorageOption = None) -> None:
         [entry for sha256, entry in contents.objects.items() if sha256 not in users],
     )
     _row(table, "staged inputs", "", list(contents.staged))
+    _row(table, "training states", "", list(contents.states))
     _row(table, "leftovers", "", list(contents.broken))
     _row(
         table,
         "in the storage",
         str(len(contents.records)),
-        [*contents.objects.values(), *contents.staged, *contents.broken]
+        [*contents.objects.values(), *contents.staged, *contents.states, *contents.broken]
         + [record.entry for record in contents.records.values()],
         times=False,
     )

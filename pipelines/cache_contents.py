@@ -25,6 +25,7 @@ _HASHES = 4
 _OBJECT = re.compile(r"objects/(?P<fan>[0-9a-f]{2})/(?P<sha256>(?P=fan)[0-9a-f]{62})\.tar")
 _RECORD = re.compile(r"work/(?P<fan>[0-9a-f]{2})/(?P<key>(?P=fan)[0-9a-f]{62})\.json")
 _STAGED = re.compile(r"(files/[0-9a-f]{2}|media)/[0-9a-f]{64}")
+_STATE = re.compile(r"training/(?P<fan>[0-9a-f]{2})/(?P=fan)[0-9a-f]*/[0-9]{9}\.safetensors")
 _OURS = re.compile(r"(objects|work)/[0-9a-f]{2}/[0-9a-f]{64}")
 
 
@@ -55,6 +56,7 @@ class Contents:
         records: of finished units, by name.
         objects: shards by sha256.
         staged: inputs and weights that were put there for nodes that share no path.
+        states: saved states of trainings that are not finished, or never will be.
         broken: records that cannot be read, and leftovers under names that only the cache uses.
         foreign: files that are not the cache's; never touched.
     """
@@ -63,13 +65,14 @@ class Contents:
     objects: Mapping[str, Entry] = field(default_factory=dict)
     staged: tuple[Entry, ...] = ()
     broken: tuple[Entry, ...] = ()
+    states: tuple[Entry, ...] = ()
     foreign: int = 0
 
     @property
     def size_bytes(self) -> int:
         """Of everything that is the cache's."""
         records = (record.entry for record in self.records.values())
-        every = (*records, *self.objects.values(), *self.staged, *self.broken)
+        every = (*records, *self.objects.values(), *self.staged, *self.states, *self.broken)
         return sum(entry.size_bytes for entry in every)
 
 
@@ -107,9 +110,10 @@ def read_contents(
     objects: dict[str, Entry] = {}
     names: list[Entry] = []
     staged: list[Entry] = []
+    states: list[Entry] = []
     broken: list[Entry] = []
     foreign = 0
-    for folder in ("objects", "work", "files", "media"):
+    for folder in ("objects", "work", "files", "media", "training"):
         for entry in storage.list(folder):
             if found := _OBJECT.fullmatch(entry.name):
                 objects[found["sha256"]] = entry
@@ -117,6 +121,8 @@ def read_contents(
                 names.append(entry)
             elif _STAGED.fullmatch(entry.name):
                 staged.append(entry)
+            elif _STATE.fullmatch(entry.name):
+                states.append(entry)
             elif _OURS.match(entry.name):
                 broken.append(entry)
             else:
@@ -130,7 +136,7 @@ def read_contents(
                 records[entry.name] = record
             elif record is None:
                 broken.append(entry)
-    return Contents(records, objects, tuple(staged), tuple(broken), foreign)
+    return Contents(records, objects, tuple(staged), tuple(broken), tuple(states), foreign)
 
 
 def _read_if_there(storage: Storage, entry: Entry) -> Record | FileNotFoundError | None:
@@ -148,7 +154,7 @@ class Plan:
     Attributes:
         records: names of records.
         objects: shards.
-        others: staged inputs, broken records and leftovers.
+        others: staged inputs, states of trainings, broken records and leftovers.
         left_bytes: size of what stays.
     """
 
@@ -177,9 +183,10 @@ def plan(
 ) -> Plan:
     """Decide what goes.
 
-    Unreferenced shards and broken records go once they are ``GRACE_S`` old. Records and staged
-    inputs go, the least recently used first, while they are older than ``older_than_s`` or the
-    cache is larger than ``max_bytes``, and with a record its shard unless another record names it.
+    Unreferenced shards and broken records go once they are ``GRACE_S`` old. Records, staged inputs
+    and states of trainings go, the least recently used first, while they are older than
+    ``older_than_s`` or the cache is larger than ``max_bytes``, and with a record its shard unless
+    another record names it.
     What a sidecar names (``named``) stays, with its records.
 
     Args:
@@ -201,7 +208,7 @@ def plan(
     objects = list(orphans)
     candidates: list[tuple[Entry, str | None]] = [
         *((r.entry, r.sha256) for r in contents.records.values() if r.sha256 not in named),
-        *((entry, None) for entry in contents.staged),
+        *((entry, None) for entry in (*contents.staged, *contents.states)),
     ]
     for entry, sha256 in sorted(candidates, key=lambda c: (c[0].modified_s, c[0].name)):
         old = older_than_s is not None and now_s - entry.modified_s > older_than_s

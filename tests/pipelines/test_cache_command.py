@@ -327,6 +327,20 @@ def test_staged_inputs_are_checked_and_age(remote: Place, monkeypatch: pytest.Mo
     assert [entry.name for entry in storage.list("")] == ["report/index.html"]
 
 
+def test_states_of_abandoned_trainings_are_told_and_age(
+    remote: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = "training/ab/" + "ab" * 32 + "/000000500.safetensors"
+    remote.cache.storage.write(state, b"weights")
+    remote.cache.storage.write("training/notes.txt", b"somebody's")
+    assert "training states" in remote.run("du").output
+    later(monkeypatch, 40)
+    remote.run("gc")
+    assert remote.cache.storage.size(state) == 7
+    assert "7 bytes" in remote.run("gc", "--older-than", "30d").output
+    assert [entry.name for entry in remote.cache.storage.list("")] == ["training/notes.txt"]
+
+
 def test_a_storage_that_cannot_be_reached_is_one_line(
     remote: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

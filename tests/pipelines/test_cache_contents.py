@@ -27,13 +27,18 @@ def caches(draw: st.DrawFn) -> Contents:
         records[name] = Record(entry(name), "crop", sha256, 1, 1)
     staged = tuple(entry(f"files/{number}") for number in range(draw(st.integers(0, 3))))
     broken = tuple(entry(f"work/broken{number}") for number in range(draw(st.integers(0, 2))))
-    return Contents(records, objects, staged, broken)
+    states = tuple(entry(f"training/{number}") for number in range(draw(st.integers(0, 2))))
+    return Contents(records, objects, staged, broken, states)
 
 
 def used(chosen: Plan, contents: Contents) -> tuple[list[float], list[float]]:
     """Last use of the records and staged inputs that go, and of those that stay."""
     gone = {entry.name for entry in chosen.entries}
-    every = [*(record.entry for record in contents.records.values()), *contents.staged]
+    every = [
+        *(record.entry for record in contents.records.values()),
+        *contents.staged,
+        *contents.states,
+    ]
     return (
         [entry.modified_s for entry in every if entry.name in gone],
         [entry.modified_s for entry in every if entry.name not in gone],
@@ -67,7 +72,7 @@ def test_the_laws_of_a_plan(
         assert not chosen.records
         assert set(chosen.others) <= set(contents.broken)
     free = [record.entry for record in stays if record.sha256 not in named]
-    free += [entry for entry in contents.staged if entry.name not in gone]
+    free += [entry for entry in (*contents.staged, *contents.states) if entry.name not in gone]
     if older_than_s is not None:
         assert all(NOW_S - entry.modified_s <= older_than_s for entry in free)
     if max_bytes is not None and chosen.left_bytes > max_bytes:
