@@ -49,6 +49,9 @@ def test_truth_is_looked_for_under_the_root_and_by_its_own_option(
     (root / "truth" / "chorus").mkdir(parents=True)
     assert missing(options, "quality") is None
     assert missing(options, "settings") is None
+    alone = missing(options_of(["--root", str(root), "--samples", "1"]), "settings")
+    assert alone is not None
+    assert "at least 2" in alone
 
 
 def test_a_part_asks_for_what_it_reads_and_no_more(tmp_path: Path) -> None:
