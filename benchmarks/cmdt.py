@@ -325,6 +325,8 @@ def missing(options: argparse.Namespace, part: str) -> str | None:
     """Why a part cannot be measured here, or None."""
     if part == "gpu" and not torch.cuda.is_available():
         return "it needs a GPU that torch sees"
+    if part == "settings" and options.samples < 2:
+        return f"--samples {options.samples}: it compares samples of one input, so at least 2"
     root, shards = options.root, options.root / "data" / "shards"
     needed = {
         "loading": [(shards, "train-*.tar")],

@@ -1,5 +1,6 @@
 """Which parts `benchmarks/cmdt.py` can measure where, and copies of shards for `loading`."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,18 @@ from benchmarks.cmdt import missing, options_of
 from benchmarks.motion.loading import loading, replicate, wait_share, widened
 from benchmarks.motion.settings import LEVELS, errors_by_level
 from dimitra.cmdt.checkpoint import TrainedPart
-from dimitra.cmdt.dataset import ShardCorpus, Windows
+from dimitra.cmdt.dataset import MotionClip, ShardCorpus, Windows
 from dimitra.shards import ShardWriter, read_npz
 from pipelines.params import load
-from tests.cmdt.corpus import FEATURES, TEXT, toy_clip, toy_corpus, toy_model, toy_parts
+from tests.cmdt.corpus import (
+    FEATURES,
+    TEXT,
+    MemoryCorpus,
+    toy_clip,
+    toy_corpus,
+    toy_model,
+    toy_parts,
+)
 
 CPU = torch.device("cpu")
 
@@ -49,6 +58,9 @@ def test_truth_is_looked_for_under_the_root_and_by_its_own_option(
     (root / "truth" / "chorus").mkdir(parents=True)
     assert missing(options, "quality") is None
     assert missing(options, "settings") is None
+    alone = missing(options_of(["--root", str(root), "--samples", "1"]), "settings")
+    assert alone is not None
+    assert "at least 2" in alone
 
 
 def test_a_part_asks_for_what_it_reads_and_no_more(tmp_path: Path) -> None:
@@ -106,10 +118,21 @@ def test_widened_features_repeat_the_clips_own_at_the_papers_rate() -> None:
     assert text["tokens"].shape == (*clip.drive.text_tokens.shape[:2], 2 * TEXT)
 
 
-def test_a_trainer_waits_for_slow_batches_and_hardly_for_quick_ones() -> None:
-    windows = Windows(toy_corpus(4), range(6), 32, 1, 4, 500, seed=0)
-    assert wait_share(windows, 8, 0.2, CPU) < 0.3
-    assert wait_share(windows, 40, 0.0, CPU) > 0.7
+class SlowCorpus(MemoryCorpus):
+    """Clips that take 50 ms to read."""
+
+    def load(self, clip_id: str) -> MotionClip:
+        time.sleep(0.05)
+        return super().load(clip_id)
+
+
+def test_a_quick_trainer_waits_for_slow_batches_and_a_slow_one_hardly() -> None:
+    corpus = SlowCorpus([toy_clip(f"toy-id-{index}", 40, index) for index in range(4)])
+    windows = Windows(corpus, range(6), 32, 1, 4, 500, seed=0)
+    # Two threads make a batch of four clips in 0.1 s or more.
+    quick, slow = (wait_share(windows, 9, pause, CPU) for pause in (0.02, 0.4))
+    assert quick > 0.6
+    assert slow < quick - 0.3
 
 
 def test_too_few_clips_for_a_cold_cache_are_refused(tmp_path: Path) -> None:
