@@ -31,7 +31,7 @@ def folder(tmp_path_factory) -> Path:
 
 def call(folder: Path, *more: str):
     common = ["--reference", f"{folder}/true", "--output", f"{folder}/out"]
-    return CliRunner().invoke(app, [*common, *more], env={"COLUMNS": "140"})
+    return CliRunner().invoke(app, [*common, *more], env={"COLUMNS": "60"})
 
 
 def test_two_methods_make_the_papers_table(folder: Path) -> None:
@@ -39,6 +39,8 @@ def test_two_methods_make_the_papers_table(folder: Path) -> None:
     options = ["--sync-model", f"{folder}/sync", "--metrics", "lmd", "--metrics", "sync"]
     result = call(folder, "--generated", ours, "--generated", theirs, *options)
     assert result.exit_code == 0, result.output
+    assert "n 2, dropped 0" in result.output
+    assert "…" not in result.output
     for text in ("Ground truth", "F-LMD ↓", "sync conf ↑", "Table II, on HDTF: other data", "8.63"):
         assert text in result.output
     summary = json.loads((folder / "out/summary.json").read_text())
