@@ -55,7 +55,14 @@ def address(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def serve(app: ASGIApp, bound: socket.socket, *, browse: bool, ready: Callable[[], None]) -> None:
+def serve(
+    app: ASGIApp,
+    bound: socket.socket,
+    *,
+    browse: bool,
+    ready: Callable[[], None],
+    connections: int = _CONNECTIONS,
+) -> None:
     """Answer until Ctrl-C or SIGTERM; the application's lifespan then cleans up.
 
     Args:
@@ -63,6 +70,7 @@ def serve(app: ASGIApp, bound: socket.socket, *, browse: bool, ready: Callable[[
         bound: from ``bind``.
         browse: open the page in the person's browser.
         ready: called before the first request is answered.
+        connections: at the same time; more are answered with 503. A browser opens about six.
     """
     config = uvicorn.Config(
         app,
@@ -70,7 +78,7 @@ def serve(app: ASGIApp, bound: socket.socket, *, browse: bool, ready: Callable[[
         lifespan="on",
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_CONNECTIONS,
+        limit_concurrency=connections,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=2,
     )
