@@ -303,12 +303,14 @@ def _show(
     summary: Mapping[str, Any], fit: Fit, groups: Sequence[str], beside: Sequence[str]
 ) -> None:
     keys = shown(fit, groups)
-    console.print(measured_table(summary["methods"], keys))
-    for name in beside:
-        console.print(published_table(BY_LAYOUT[name]))
     tests = tests_table(summary["comparisons"], keys)
-    if tests is not None:
-        console.print(tests)
+    published = [published_table(BY_LAYOUT[name]) for name in beside]
+    for table in (measured_table(summary["methods"], keys), *published, tests):
+        if table is not None:
+            # As wide as it is: a number that is cut off is none.
+            needed = console.measure(table, options=console.options.update(width=1000)).maximum
+            wide = Console(width=max(console.width, needed), highlight=False)
+            wide.print(table, soft_wrap=False)
     for method, counts in summary["counts"].items():
         told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
         console.print(escape(f"{method}: {told}"), soft_wrap=True)

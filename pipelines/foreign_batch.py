@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from dimitra.clips import Reason
@@ -35,23 +36,45 @@ def _killed(task: Task) -> Answer:
     )
 
 
-def _round(
-    tasks: Sequence[Task], settings: Settings, workers: int, work: Measure
-) -> Iterator[tuple[Task, Answer | None]]:
-    """Tasks as they are finished; None for those whose pool broke."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context)
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _drain(
+    queue: deque[Task],
+    settings: Settings,
+    workers: int,
+    work: Measure,
+    keep: Callable[[Task, Answer], None],
+) -> list[Task]:
+    """Measure until the queue is empty or a process dies; then, what was under way.
+
+    No more is handed out than there are processes, so that few tasks are under suspicion.
+    """
+    flying: dict[Future[Answer], Task] = {}
+    pool = _pool(min(workers, len(queue)))
     try:
-        waiting: dict[Future[Answer], Task] = {}
-        for task in tasks:
-            waiting[pool.submit(work, task, settings)] = task
-        for future in as_completed(waiting):
-            try:
-                yield waiting[future], future.result()
-            except BrokenProcessPool:
-                yield waiting[future], None
+        while queue or flying:
+            while queue and len(flying) < workers:
+                flying[pool.submit(work, queue[0], settings)] = queue[0]
+                queue.popleft()
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                answer = future.result()
+                keep(flying.pop(future), answer)
+    except BrokenProcessPool:
+        return list(flying.values())
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+    return []
+
+
+def _alone(task: Task, settings: Settings, work: Measure) -> Answer:
+    """Measure in a process that nothing else shares."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(work, task, settings).result()
+        except BrokenProcessPool:
+            return _killed(task)
 
 
 def measure_all(
@@ -82,14 +105,8 @@ def measure_all(
         answers[task.clip] = answer
         done(answer)
 
-    again: list[Task] = []
-    if tasks:
-        for task, answer in _round(tasks, settings, workers, work):
-            if answer is None:
-                again.append(task)
-            else:
-                keep(task, answer)
-    for task in again:
-        for _, answer in _round([task], settings, 1, work):
-            keep(task, _killed(task) if answer is None else answer)
+    queue = deque(tasks)
+    while queue:
+        for task in _drain(queue, settings, workers, work, keep):
+            keep(task, _alone(task, settings, work))
     return [answers[task.clip] for task in tasks]

@@ -35,7 +35,7 @@ def _bounds(interval: Mapping[str, Any], decimals: int) -> str:
 
 def _cell(summary: Mapping[str, Any], decimals: int) -> str:
     if summary["value"] is None:
-        return NONE
+        return f"{NONE}\ndropped {summary['dropped']}" if summary["dropped"] else NONE
     text = f"{summary['value']:.{decimals}f}"
     bounds = _bounds(summary["interval_clips"], decimals)
     return f"{text}\n{bounds}\nn {summary['n']}, dropped {summary['dropped']}"
