@@ -115,7 +115,7 @@ def build(
         study = make(out, ours, others, truth, wishes)
     comparisons = len(study.numbered("comparison"))
     _list("left out", [f"{one.method}, {one.clip}: {one.reason}" for one in study.left_out], out)
-    _list("raters may notice", study.notes, out)
+    _list("note", study.notes, out)
     console.print(
         f"{escape(str(out))}: {comparisons} pairs, {study.pairs_per_rater} for each rater, and "
         f"{len(study.numbered('check'))} attention checks; {len(study.left_out)} videos left out",

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
 ]
-RATERS, CARELESS, TABS = 20, 2, 4
+RATERS, CARELESS, TABS = 20, 2, 6
 PREFERS = {"sad": 0.8, "truth": 0.3}
 """Probability with which a rater takes ours rather than the other."""
 LOOK = """side => {
@@ -138,7 +138,7 @@ async def until(page: Page, condition: str) -> None:
     while not await page.evaluate(condition):
         error = await page.locator("#error").inner_text()
         assert time.monotonic() < deadline, (condition, error)
-        await page.wait_for_timeout(15)
+        await page.wait_for_timeout(40)
 
 
 async def enabled(page: Page, button: str) -> None:
@@ -223,11 +223,12 @@ async def pages(address: str, link: str) -> None:
         await page.goto(address)
         await until(page, "!document.getElementById('error').hidden")
         assert "open the link that you were given" in await page.locator("#error").inner_text()
+        await page.goto("about:blank")
         await page.goto(f"{address}#{'x' * 32}")
         await until(page, "document.getElementById('error').innerText.includes('not known')")
 
+        await page.goto("about:blank")
         await page.goto(link)
-        await page.wait_for_load_state()
         await until(page, "!document.getElementById('consent').hidden")
         assert "Taking part is voluntary" in await page.locator("#consent").inner_text()
         assert "Your name, your address" in await page.locator("#consent").inner_text()
