@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from dimitra.study.agreement import krippendorff_alpha
-from dimitra.study.ledger import Answer, Rater
+from dimitra.study.rater import Answer, Rater
 from dimitra.study.study import Study
 
 LEVEL = 0.95

@@ -174,9 +174,7 @@ def results(folder: Path, *options: str) -> dict[str, object]:
 def test_the_preference_of_twenty_raters_comes_out(study: Path, address: str) -> None:
     invited = links(study, RATERS + CARELESS, address)
     raters = [Simulated(link, seed, careless=seed >= RATERS) for seed, link in enumerate(invited)]
-    began = time.monotonic()
     asyncio.run(everybody(raters))
-    assert time.monotonic() - began < 240
 
     found = results(study)
     about = found["raters"]

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from dimitra.study.ledger import Answer, Rater
+from dimitra.study.rater import Answer, Rater
 from dimitra.study.results import evaluate, share, standings
 from dimitra.study.study import Study
 from dimitra.study.tables import as_json, preference, remarks, table
