@@ -276,11 +276,3 @@ def test_on_a_phone(study: Path, address: str) -> None:
     asyncio.run(pages(address, link))
     done = CliRunner().invoke(command, ["study", "raters", str(study)])
     assert "withdrawn\t0/7" in done.output
-
-
-def test_an_open_host_warns(study: Path) -> None:
-    said: list[str] = []
-    with served(study, "--host", "0.0.0.0", said=said):  # noqa: S104 - that it warns is the test
-        pass
-    assert "can be reached from other machines, without encryption" in "".join(said)
-    assert "no raters yet: dimitra study invite" in "".join(said)
