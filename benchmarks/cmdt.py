@@ -2,7 +2,7 @@
 
     python benchmarks/cmdt.py                                    # all but settings; gpu on a GPU
     python benchmarks/cmdt.py --only attention blocks            # half an hour on two cores
-    python benchmarks/cmdt.py --only quality seams               # after `make repro`
+    python benchmarks/cmdt.py --only quality seams loading       # after `make repro`
     python benchmarks/cmdt.py --only gpu --json cmdt.json
 
 Parts:
@@ -16,6 +16,11 @@ Parts:
   decoder of eight such blocks was measured, elsewhere, at 0.47 s for 100 frames and 6.2 s for
   1,600 on two cores.
 * steps: whole training steps a second for the sample's and the paper's models.
+* loading: what a batch costs to make from shards (process time of one thread), and the share of the
+  time that a trainer of `--pace` steps a second waits for it, with every clip in the clip cache and
+  with none, at the sample's and the paper's sizes. The train shards under `--root` are copied under
+  other clip ids until there are enough; at the paper's widths their values are repeated. That
+  trainer sleeps, as a process does whose GPU works; the sample's model is trained for real too.
 * sampling: seconds of motion a second, three models, one window of N frames, by sampler and number
   of steps. Weights are random here: they do not change what is computed.
 * quality: errors against truth on chorus' test clips for the models under `--root` (by default
@@ -26,7 +31,8 @@ Parts:
   second differences, for overlaps of 0 to 16 frames, with the first's 95 % interval over clips.
 * settings: the pose model trained with the paper's settings and with the sample's, added one after
   the other, on the shards under `--root`: the generated head's speed and range over the truth's,
-  how far samples of one input differ (degrees), and squared error of x_0 by noise level.
+  how far samples of one input differ (degrees), and squared error of x_0 by noise level, on test
+  and on train windows.
 * gpu: training in float32 and bf16, eager and compiled; the share of the device's bf16 peak that
   the model's arithmetic reaches, and of what one large matrix product reaches on it. Sampling too.
 
@@ -38,6 +44,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,10 +57,12 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from benchmarks.motion import costs, sampling  # noqa: E402
+from benchmarks.motion import loading as batches  # noqa: E402
 from dimitra.cmdt.recursion import SamplingConfig  # noqa: E402
+from dimitra.morphable.coefficients import PARTS  # noqa: E402
 from pipelines.params import load  # noqa: E402
 
-CPU_PARTS = ("attention", "blocks", "steps", "sampling", "quality", "seams")
+CPU_PARTS = ("attention", "blocks", "steps", "loading", "sampling", "quality", "seams")
 ALL_PARTS = (*CPU_PARTS, "settings", "gpu")
 MOTION_DIFFUSE_S = {100: 0.47, 1600: 6.2}
 """Eight decoder blocks of MotionDiffuse, forward and backward, batch 4, two cores of a server."""
@@ -167,6 +176,24 @@ def steps(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def loading(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """What batches cost to make, and how long a trainer waits for them."""
+    shards = sorted((options.root / "data" / "shards").glob("train-*.tar"))
+    rows = []
+    for profile, batch, steps in (
+        ("sample", 8, options.loading_steps),
+        ("paper", options.loading_batch, max(options.loading_steps // 4, 6)),
+    ):
+        with tempfile.TemporaryDirectory(prefix="dimitra-loading-") as scratch:
+            widths = None if profile == "sample" else costs.FEATURES[profile]
+            clips = max(steps * batch, 257)
+            many = batches.replicate(shards, Path(scratch), clips, widths)
+            device = torch.device(options.device)
+            rows += batches.loading(profile, many, batch, steps, 1.0 / options.pace, device)
+    _show(f"a batch from shards; a trainer of {options.pace:g} steps a second", rows)
+    return rows
+
+
 def gpu(options: argparse.Namespace) -> dict[str, Any]:
     """Precision, compilation and share of the peak on a GPU."""
     name = torch.cuda.get_device_name()
@@ -236,13 +263,20 @@ def settings(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     params = load(ROOT / "conf" / "sample.yaml")
     rows = compare(
-        options.root, options.truth, params, options.train_steps, options.samples, options.clips
+        options.root,
+        options.truth,
+        params,
+        options.train_steps,
+        options.samples,
+        options.clips,
+        options.choices,
     )
     _show("pose, chorus test", rows)
     return rows
 
 
-def _options() -> argparse.Namespace:
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of the command line; what is not named follows `--root`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -262,7 +296,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", help="of attention, blocks, steps and sampling")
     parser.add_argument("--root", type=Path, default=Path(), help="holds models and data/shards")
-    parser.add_argument("--truth", type=Path, default=Path("truth"), help="of the sample corpus")
+    parser.add_argument(
+        "--truth", type=Path, help="of the sample corpus; by default truth under --root"
+    )
     parser.add_argument("--samples", type=int, default=8, help="a clip, for quality and settings")
     parser.add_argument(
         "--clips", type=int, default=24, help="test clips, for quality, seams and settings"
@@ -270,27 +306,49 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=1, help="take each n-th sampler setting")
     parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 4, 8, 16], help="for seams")
     parser.add_argument("--train-steps", type=int, help="for settings; by default the profile's")
+    parser.add_argument(
+        "--choices", type=int, nargs="+", choices=range(6), help="for settings; these rows alone"
+    )
+    parser.add_argument("--pace", type=float, default=10.0, help="trainer's steps/s, for loading")
+    parser.add_argument(
+        "--loading-steps", type=int, default=30, help="of the sample's, for loading"
+    )
+    parser.add_argument("--loading-batch", type=int, default=128, help="the paper's, for loading")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.truth is None:
+        options.truth = options.root / "truth"
+    return options
 
 
-def _missing(options: argparse.Namespace, part: str) -> str | None:
+def missing(options: argparse.Namespace, part: str) -> str | None:
     """Why a part cannot be measured here, or None."""
     if part == "gpu" and not torch.cuda.is_available():
         return "it needs a GPU that torch sees"
-    shards = options.root / "data" / "shards"
-    if part == "settings" and not any(shards.glob("test-chorus-*.tar")):
-        return f"{shards} has no test shards of chorus: run `dvc repro` first"
-    if part in {"quality", "seams"}:
-        for path in (options.root / "models" / "lips" / "config.json", options.truth / "chorus"):
-            if not path.exists():
-                return f"{path} is missing: run `dvc repro` first"
+    root, shards = options.root, options.root / "data" / "shards"
+    needed = {
+        "loading": [(shards, "train-*.tar")],
+        "quality": [(shards, "test-chorus-*.tar"), *_models(root), (options.truth / "chorus", "")],
+        "seams": [(shards, "test-*.tar"), *_models(root)],
+        "settings": [
+            (shards, "train-*.tar"),
+            (shards, "test-chorus-*.tar"),
+            (options.truth / "chorus", ""),
+        ],
+    }
+    for folder, pattern in needed.get(part, []):
+        if not (any(folder.glob(pattern)) if pattern else folder.is_dir()):
+            return f"{folder / pattern} is missing: run `dvc repro`, or name --root, --truth"
     return None
+
+
+def _models(root: Path) -> list[tuple[Path, str]]:
+    return [(root / "models" / part, "config.json") for part in PARTS]
 
 
 def main() -> None:
     """Measure and print."""
-    options = _options()
+    options = options_of()
     torch.set_num_threads(options.threads)
     parts = options.only or (*CPU_PARTS, "gpu")
     found: dict[str, Any] = {"torch": torch.__version__, "threads": options.threads}
@@ -298,13 +356,14 @@ def main() -> None:
         "attention": attention,
         "blocks": blocks,
         "steps": steps,
+        "loading": loading,
         "quality": quality,
         "seams": seams,
         "settings": settings,
         "gpu": gpu,
     }
     for part in parts:
-        reason = _missing(options, part)
+        reason = missing(options, part)
         if reason is not None:
             console.print(f"{part}: not measured; {reason}")
         elif part == "sampling":

@@ -3,12 +3,17 @@
     python benchmarks/reconstruction.py                    # test clips of the last `dvc repro`
     python benchmarks/reconstruction.py --videos FOLDER    # films of one's own, cropped and fitted
     python benchmarks/reconstruction.py --weights my_pirender.pt
+    python benchmarks/reconstruction.py --pictures FOLDER  # a sheet of each clip, to look at
 
 Every clip's first frame is the photo, its fitted coefficients are the motion, its own frames are
 the truth. `frozen frame` shows the photo throughout. PIRender's row is there with `--weights`
 (an asset or a path). LPIPS is absent: the package `lpips` brings its linear weights, but AlexNet's
 or VGG's lie outside the package indexes. F-LMD is in pixels, by dlib, over the frames in which both
-faces are found; head pose is taken out of it (`dimitra/metrics/landmarks_distance.py`).
+faces are found; head pose is taken out of it (`dimitra/metrics/landmarks_distance.py`). `face` and
+`rest` are the PSNR inside and outside the hull of the clip's own landmarks, where dlib finds them.
+
+A sheet has five frames of the clip: its own, then for each renderer its picture and the absolute
+difference to the clip's own, three times as bright.
 """
 
 from __future__ import annotations
@@ -16,15 +21,18 @@ from __future__ import annotations
 import argparse
 import sys
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from scipy.spatial import ConvexHull
+from skimage.draw import polygon2mask
 
 from benchmarks.fit_real import fit_video
 from dimitra.assets import asset_path
@@ -122,15 +130,46 @@ def track(frames: Iterable[Frames], find: FaceFinder) -> LandmarkTrack:
     )
 
 
-def score(take: Take, draw: Draw, truth: LandmarkTrack, find: FaceFinder) -> tuple[float, ...]:
-    """PSNR, SSIM and F-LMD, without the first frame, which is given."""
-    made = list(draw(take))[1:]
+def psnr_of(error: NDArray[np.float64]) -> float:
+    """PSNR in dB of squared errors; bounded, since equal pictures have no finite one."""
+    # The loss of 8 bits bounds it at 10 log10(255^2 * 12).
+    return float(min(10.0 * np.log10(255.0**2 / max(float(error.mean()), 1e-9)), 58.9))
+
+
+def score(
+    take: Take, made: Sequence[Frames], truth: LandmarkTrack, find: FaceFinder
+) -> tuple[float, ...]:
+    """PSNR, SSIM, F-LMD, PSNR in the face and outside, without the first frame, which is given."""
     pairs = list(zip(made, take.frames[1:], strict=True))
     distance = landmark_distance(track(made, find), truth, max_reference_missed=1.0)
-    # Equal pictures have no finite PSNR; the loss of 8 bits bounds it at 10 log10(255^2 * 12).
     levels = [min(psnr(*pair), 58.9) for pair in pairs]
     lmd = np.nan if distance.f_lmd is None else distance.f_lmd
-    return float(np.mean(levels)), float(np.mean([ssim(*pair) for pair in pairs])), lmd
+    inside, outside = [], []
+    for (drawn, own), points, found in zip(pairs, truth.points, truth.found, strict=True):
+        if found:
+            hull = points[ConvexHull(points).vertices]
+            face = polygon2mask(own.shape[:2], hull[:, ::-1])  # type: ignore[no-untyped-call]
+            error = np.square(drawn.astype(np.float64) - own)
+            inside.append(psnr_of(error[face]))
+            outside.append(psnr_of(error[~face]))
+    alike = [ssim(*pair) for pair in pairs]
+    return tuple(
+        float(np.mean(values)) if values else np.nan
+        for values in (levels, alike, [lmd], inside, outside)
+    )
+
+
+def sheet(take: Take, drawn: Mapping[str, Sequence[Frames]], path: Path) -> None:
+    """Five frames of a clip, what was drawn of them, and the differences, as a picture."""
+    chosen = np.linspace(0, len(take.frames) - 2, 5).round().astype(int)
+    own = [take.frames[1 + i] for i in chosen]
+    rows = [np.hstack(own)]
+    for made in drawn.values():
+        pictures = [made[i] for i in chosen]
+        rows.append(np.hstack(pictures))
+        off = [np.abs(a.astype(int) - b) * 3 for a, b in zip(pictures, own, strict=True)]
+        rows.append(np.hstack(off).clip(0, 255).astype(np.uint8))
+    Image.fromarray(np.vstack(rows)).save(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", help="PIRender's: an asset, or a path")
     parser.add_argument("--frames", type=int, default=100, help="of each clip, at most")
     parser.add_argument("--clips", type=int, default=6)
+    parser.add_argument("--pictures", type=Path, help="folder for a sheet (PNG) of each clip")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     source = options.videos or options.data / "generated"
@@ -157,18 +197,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     methods: dict[str, Draw] = {"frozen frame": frozen, "mesh": mesh()}
     if options.weights is not None:
         methods["PIRender"] = neural(options.weights)
-    find, console = dlib_finder(), Console()
+    find, console = dlib_finder(), Console(width=110)
     rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in methods}
     for take in takes:
         truth = track(take.frames[1:], find)
-        for name, draw in methods.items():
-            rows[name].append(score(take, draw, truth, find))
-            values = ", ".join(f"{value:.3f}" for value in rows[name][-1])
-            console.print(f"{take.name}: {name} {values}")
-    table = Table(*("renderer", "PSNR dB", "SSIM", "F-LMD px", "LPIPS"), title=str(source))
+        drawn = {name: list(draw(take))[1:] for name, draw in methods.items()}
+        for name, made in drawn.items():
+            rows[name].append(score(take, made, truth, find))
+            listed = ", ".join(f"{value:.3f}" for value in rows[name][-1])
+            console.print(f"{take.name}: {name} {listed}")
+        if options.pictures is not None:
+            options.pictures.mkdir(parents=True, exist_ok=True)
+            sheet(take, drawn, options.pictures / f"{take.name}.png")
+    columns = ("renderer", "clips", "PSNR dB", "SSIM", "F-LMD px", "face dB", "rest dB", "LPIPS")
+    table = Table(*columns, title=str(source))
     for name, scores in rows.items():
-        level, similarity, lmd = np.nanmean(np.array(scores), axis=0)
-        table.add_row(name, f"{level:.2f}", f"{similarity:.3f}", f"{lmd:.2f}", "absent")
+        level, similarity, lmd, face, rest = np.nanmean(np.array(scores), axis=0)
+        values = (f"{level:.2f}", f"{similarity:.3f}", f"{lmd:.2f}", f"{face:.2f}", f"{rest:.2f}")
+        table.add_row(name, str(len(scores)), *values, "absent")
     console.print(table)
     return 0
 

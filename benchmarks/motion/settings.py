@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.motion.sampling import FPS, truth_of
 from dimitra.cmdt.checkpoint import TrainedPart
-from dimitra.cmdt.dataset import ShardCorpus, Windows
+from dimitra.cmdt.dataset import Corpus, ShardCorpus, Windows
 from dimitra.cmdt.parts import mouth_columns
 from dimitra.cmdt.peers import Alone
 from dimitra.cmdt.recursion import SamplingConfig, denoiser_of, generate_part
@@ -92,8 +92,10 @@ def trained_part(root: Path, params: Params) -> TrainedPart:
 
 
 @torch.no_grad()
-def errors_by_level(corpus: ShardCorpus, trained: TrainedPart, params: Params) -> dict[str, float]:
-    """Mean squared error of x_0, normalised, on a batch of test windows."""
+def errors_by_level(
+    corpus: Corpus, trained: TrainedPart, params: Params, name: str
+) -> dict[str, float]:
+    """Mean squared error of x_0, normalised, on a batch of windows of a corpus called ``name``."""
     window, steps = trained.speech_window, trained.diffusion_steps
     frames = params.model.frames
     batch = Windows(corpus, trained.columns, frames, window, 16, steps, seed=3).batch(0)
@@ -105,7 +107,7 @@ def errors_by_level(corpus: ShardCorpus, trained: TrainedPart, params: Params) -
         step = int(share * steps)
         noisy = schedule.add_noise(clean, batch.noise, torch.full((len(clean),), step))
         error = denoise(noisy, step) - clean
-        found[f"t_{step}"] = float(error[batch.mask].square().mean())
+        found[f"{name}_t_{step}"] = float(error[batch.mask].square().mean())
     return found
 
 
@@ -140,7 +142,13 @@ def motion_of(
 
 
 def compare(
-    root: Path, truth: Path, params: Params, steps: int | None, samples: int, clips: int
+    root: Path,
+    truth: Path,
+    params: Params,
+    steps: int | None,
+    samples: int,
+    clips: int,
+    numbers: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Train the part under each choice, on the same windows, and measure.
 
@@ -151,15 +159,20 @@ def compare(
         steps: of each training; by default the parameters'.
         samples: drawn of every clip.
         clips: test clips of chorus.
+        numbers: of the choices, from 0; by default all.
     """
-    corpus = ShardCorpus(sorted((root / "data" / "shards").glob("test-chorus-*.tar")))
+    shards = root / "data" / "shards"
+    corpus = ShardCorpus(sorted(shards.glob("test-chorus-*.tar")))
+    seen = ShardCorpus(sorted(shards.glob("train-*.tar")))
     rows = []
-    for name, values in choices(params):
+    offered = choices(params)
+    for name, values in offered if numbers is None else [offered[n] for n in numbers]:
         chosen = parse(values if steps is None else _merged(values, _steps(steps)))
         trained = trained_part(root, chosen)
         row: dict[str, Any] = {"setting": name}
         row |= motion_of(corpus, trained, truth, chosen, samples, clips)
-        rows.append(row | errors_by_level(corpus, trained, chosen))
+        row |= errors_by_level(corpus, trained, chosen, "test")
+        rows.append(row | errors_by_level(seen, trained, chosen, "train"))
     return rows
 
 

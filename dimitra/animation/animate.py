@@ -219,7 +219,7 @@ def _animate(
     likeness = read_likeness(face, pixels, settings, name, told)
     picture = cut(pixels, face.box, wishes.size)
     report("photo", 1, 1)
-    draw = load_renderer(wishes.renderer, settings)
+    draw = load_renderer(wishes.renderer, settings, wishes.size)
 
     sound = read_sound(audio, scratch, settings.limits, _decoding(report))
     drive, text = _drive(sound, folder, settings, scratch, wishes.transcript, report, told)

@@ -16,12 +16,15 @@ from dimitra.morphable import open_head
 from dimitra.render import pirender
 from dimitra.render.mesh import MeshRenderer
 from dimitra.render.pirender_network import STRIDE
+from dimitra.render.renderer_checkpoint import load as load_trained
 
 MIN_SIZE, MAX_SIZE = 64, 2048
 PIECE = 500
 """Frames whose descriptors PIRender holds at once."""
 WINDOW = 13
 """Frames on each side that PIRender looks at."""
+TRAINED = "trained"
+"""In ``render.weights``: the renderer that the stage ``train_renderer`` has made."""
 
 
 class Renderer(Protocol):
@@ -45,6 +48,8 @@ def chosen_renderer(name: str | None, settings: Settings) -> str:
     chosen = settings.render.renderer if name is None else name
     if chosen not in RENDERERS:
         raise AnimationError(f"no renderer is called {chosen!r}; there are {', '.join(RENDERERS)}")
+    if chosen == "pirender" and settings.render.weights == TRAINED:
+        return chosen  # it says itself which face model it draws
     if RENDERERS[chosen] != settings.fit.face_model:
         raise AnimationError(
             f"the renderer {chosen} draws the face model {RENDERERS[chosen]}, but the models were "
@@ -68,11 +73,17 @@ def check_size(size: int, renderer: str) -> None:
         )
 
 
-def load_renderer(name: str, settings: Settings) -> Renderer:
+def load_renderer(name: str, settings: Settings, size: int) -> Renderer:
     """A renderer with its weights.
 
+    Args:
+        name: of the renderer.
+        settings: name the weights, or say that they were trained: ``renderers/trained`` beside the
+            parameter file.
+        size: side of the video, pixels.
+
     Raises:
-        AnimationError: PIRender's weights are not named.
+        AnimationError: PIRender's weights are not named, or were trained for something else.
         AssetError: they are missing.
         PIRenderError: they are another network's, or there is no GPU.
     """
@@ -82,7 +93,24 @@ def load_renderer(name: str, settings: Settings) -> Renderer:
         raise AnimationError(
             f"{settings.file}: render.weights names no checkpoint of PIRender (docs/render.md)"
         )
+    if settings.render.weights == TRAINED:
+        return _neural(_trained(settings, size))
     return _neural(pirender.load(asset_path(settings.render.weights), settings.render.device))
+
+
+def _trained(settings: Settings, size: int) -> pirender.PIRenderer:
+    folder = settings.file.parent / "renderers" / TRAINED
+    try:
+        trained = load_trained(folder)
+    except FileNotFoundError as error:
+        raise AnimationError(str(error)) from None
+    if (trained.face_model, trained.size) != (settings.fit.face_model, size):
+        raise AnimationError(
+            f"the renderer in {folder} draws {trained.face_model} at {trained.size} pixels, but "
+            f"the motion is of {settings.fit.face_model} and the video {size} pixels; ask for its "
+            "size, or train one of this size (docs/renderer_training.md)"
+        )
+    return pirender.PIRenderer(trained.network, settings.render.device)
 
 
 def _mesh() -> Renderer:

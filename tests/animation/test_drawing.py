@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,8 @@ from dimitra.animation.face import Face
 from dimitra.animation.likeness import Likeness, read_likeness
 from dimitra.animation.settings import read_settings
 from dimitra.faces.crop import CropBox
+from dimitra.render.pirender_network import PIRenderNet, PIRenderSettings
+from dimitra.render.renderer_checkpoint import save
 from tests.animation.toy import SAMPLE, photo
 
 SETTINGS = read_settings(SAMPLE)
@@ -53,7 +56,34 @@ def test_a_renderer_belongs_to_a_face_model() -> None:
     with pytest.raises(AnimationError, match=r"mesh draws the face model open_head, but .* on bfm"):
         chosen_renderer("mesh", BASEL)
     with pytest.raises(AnimationError, match=r"render.weights names no checkpoint of PIRender"):
-        load_renderer("pirender", BASEL)
+        load_renderer("pirender", BASEL, 256)
+
+
+def test_a_renderer_of_ones_own_lies_beside_the_parameters(tmp_path: Path) -> None:
+    own = replace(
+        SETTINGS,
+        file=tmp_path / "params.yaml",
+        render=replace(SETTINGS.render, renderer="pirender", weights="trained"),
+    )
+    assert chosen_renderer(None, own) == "pirender"
+    with pytest.raises(AnimationError, match=r"renderers/trained.*dvc repro train_renderer"):
+        load_renderer("pirender", own, 64)
+    small = PIRenderSettings(descriptor=8, widest=8, warp_width=4, edit_width=4)
+    save(
+        tmp_path / "renderers" / "trained",
+        PIRenderNet(small).state_dict(),
+        small,
+        "open_head",
+        64,
+        {},
+        [],
+    )
+    with pytest.raises(AnimationError, match=r"open_head at 64 pixels.* 128 pixels; ask for its"):
+        load_renderer("pirender", own, 128)
+    draw = load_renderer("pirender", own, 64)
+    face = photo()[:64, :64]
+    frames = list(draw(face, np.zeros(3, np.float32), LIKENESS, np.zeros((2, 70), np.float32)))
+    assert [frame.shape for frame in frames] == [(64, 64, 3)] * 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Videos of any method against reference videos: which belong together, and the table."""

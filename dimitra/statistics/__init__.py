@@ -1,0 +1,1 @@
+"""How sure a mean is, and whether two differ."""
