@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
 ]
-RATERS, CARELESS, CLIPS, TABS = 20, 2, 2, 6
+RATERS, CARELESS, CLIPS, TABS = 20, 2, 3, 6
 TOTAL = 2 * CLIPS + 1
 PREFERS = {"sad": 0.8, "truth": 0.3}
 """Probability with which a rater takes ours rather than the other."""
@@ -139,7 +139,7 @@ async def position(page: Page) -> int:
 
 async def until(page: Page, condition: str) -> None:
     """Wait for a condition; Playwright's own way needs eval, which the page's policy forbids."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not await page.evaluate(condition):
         if time.monotonic() > deadline:
             raise AssertionError((condition, await page.evaluate(STATE)))
