@@ -70,7 +70,8 @@ def mean_interval(
         what = "identity" if identities is not None else "clip"
         return Interval(None, None, groups, f"{groups} {what}: an interval needs 2")
     if np.ptp(sums / counts) == 0.0:
-        return Interval(float(array[0]), float(array[0]), groups)
+        mean = float(sums.sum() / counts.sum())
+        return Interval(mean, mean, groups)
     means = _resampled(sums, counts, draws, seed)
     low, high = _bca(means, sums, counts, confidence)
     return Interval(low, high, groups)

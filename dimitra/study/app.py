@@ -13,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from dimitra.study.ledger import Current, Ledger, Rater
+from dimitra.study.ledger import Ledger
 from dimitra.study.plan import Side
+from dimitra.study.rater import Current, Rater
 from dimitra.study.study import VIDEOS, Study, Video
 from dimitra.web.guard import Guard, RateLimit
 from dimitra.web.intake import read_json

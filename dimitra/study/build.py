@@ -13,6 +13,7 @@ from pathlib import Path
 from dimitra.clips import ClipError
 from dimitra.media.container import MediaInfo
 from dimitra.study.errors import StudyError
+from dimitra.study.gallery import FROZEN, Gallery
 from dimitra.study.sources import list_videos, unmatched
 from dimitra.study.study import (
     CONSENT,
@@ -26,10 +27,9 @@ from dimitra.study.study import (
     Video,
     digest,
 )
-from dimitra.study.videos import check_video, copy_video, freeze
+from dimitra.study.videos import check_video
 
 TRUTH = "ground truth"
-FROZEN = "frozen"
 _LENGTH_S = 0.2
 """A difference of length that a rater sees."""
 
@@ -53,49 +53,6 @@ class Wishes:
     checks: int = 0
     question: str = QUESTION
     consent: tuple[str, ...] = CONSENT
-
-
-class _Gallery:
-    """The study's videos while they are gathered."""
-
-    def __init__(self, folder: Path, seed: int) -> None:
-        self._folder, self._rng = folder, random.Random(f"{seed}/names")
-        self.videos: list[Video] = []
-        self._at: dict[tuple[str, str], int] = {}
-
-    def add(self, method: str, clip: str, source: Path, info: MediaInfo) -> int:
-        """Number of a clip of a method, copied if it is not there yet."""
-        if (method, clip) not in self._at:
-            place = self._place("webm" if source.suffix.lower() == ".webm" else "mp4")
-            copy_video(source, place)
-            self._enter(method, clip, place, info)
-        return self._at[method, clip]
-
-    def add_frozen(self, clip: str, source: Path) -> int:
-        """Number of a clip's frozen video."""
-        place = self._place("mp4")
-        freeze(source, place)
-        self._enter(FROZEN, clip, place, check_video(place))
-        return self._at[FROZEN, clip]
-
-    def _place(self, suffix: str) -> Path:
-        return self._folder / f"{self._rng.getrandbits(128):032x}.{suffix}"
-
-    def _enter(self, method: str, clip: str, place: Path, info: MediaInfo) -> None:
-        self._at[method, clip] = len(self.videos)
-        self.videos.append(
-            Video(
-                file=place.name,
-                sha256=digest(place),
-                media_type="video/webm" if place.suffix == ".webm" else "video/mp4",
-                duration_s=round(info.duration_s, 3),
-                width=info.width,
-                height=info.height,
-                sound=info.audio_codec is not None,
-                method=method,
-                clip=clip,
-            )
-        )
 
 
 def build(
@@ -173,7 +130,7 @@ def _gather(
                 left_out.append(LeftOut(method=method, clip=clip, reason=str(error)))
         return infos[path] is not None
 
-    gallery = _Gallery(folder, wishes.seed)
+    gallery = Gallery(folder, wishes.seed)
 
     def add(method: str, clip: str) -> int:
         path = files[method][clip]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dimitra.study.serve_command import Folder, opened, serve, told
+
 if TYPE_CHECKING:
-    from dimitra.study.ledger import Ledger, Rater
-    from dimitra.study.study import Study
+    from dimitra.study.rater import Rater
 
 app = typer.Typer(
     help="A user study on a web page: which of two videos is more realistic? "
@@ -22,42 +22,11 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 _WIDTH = 130
 """Of the table where no terminal says how wide it is."""
 _DEFAULT_CHECKS = 3
-_CONNECTIONS = 1000
-"""Of 150 raters at the same time."""
 _LINES = 20
 """Of a list, before it is cut."""
-
-Folder = Annotated[Path, typer.Argument(help="Of the study, made by `dimitra study build`.")]
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    from dimitra.study.errors import StudyError
-    from dimitra.web.server import AddressError
-
-    try:
-        yield
-    except (StudyError, AddressError) as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(2) from None
-
-
-@contextmanager
-def _opened(folder: Path, *, verify: bool = False) -> Iterator[tuple[Study, Ledger]]:
-    from dimitra.study.ledger import Ledger
-    from dimitra.study.study import load_study
-
-    with _told():
-        study = load_study(folder, verify=verify)
-        ledger = Ledger(folder, study)
-        try:
-            yield study, ledger
-        finally:
-            ledger.close()
 
 
 @app.command()
@@ -100,7 +69,7 @@ def build(
     from dimitra.study.build import build as make
     from dimitra.study.study import CONSENT, QUESTION
 
-    with _told():
+    with told():
         others = _named(other or [])
         if checks is None:
             checks = 0 if truth is None else _DEFAULT_CHECKS
@@ -115,7 +84,7 @@ def build(
         study = make(out, ours, others, truth, wishes)
     comparisons = len(study.numbered("comparison"))
     _list("left out", [f"{one.method}, {one.clip}: {one.reason}" for one in study.left_out], out)
-    _list("raters may notice", study.notes, out)
+    _list("note", study.notes, out)
     console.print(
         f"{escape(str(out))}: {comparisons} pairs, {study.pairs_per_rater} for each rater, and "
         f"{len(study.numbered('check'))} attention checks; {len(study.left_out)} videos left out",
@@ -173,7 +142,7 @@ def invite(
 
     Example: dimitra study invite study 20 --address https://study.example.org/
     """
-    with _opened(folder) as (_, ledger):
+    with opened(folder) as (_, ledger):
         for rater in ledger.invite(count):
             typer.echo(_link(rater, address))
 
@@ -184,7 +153,7 @@ def raters(
     address: Annotated[str, typer.Option(help="As of `invite`.")] = "http://127.0.0.1:8421/",
 ) -> None:
     """Print every rater's number, progress and link. Whoever has a link can answer with it."""
-    with _opened(folder) as (_, ledger):
+    with opened(folder) as (_, ledger):
         for rater in ledger.raters():
             progress = f"{rater.done}/{rater.total}"
             typer.echo(f"{rater.number}\t{rater.state}\t{progress}\t{_link(rater, address)}")
@@ -195,56 +164,7 @@ def _link(rater: Rater, address: str) -> str:
     return f"{address.rstrip('/')}/#{rater.token}"
 
 
-@app.command()
-def serve(
-    folder: Folder,
-    host: Annotated[
-        str, typer.Option(help="Address to answer at; another lets other machines in.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any that is free.")] = 8421,
-    name: Annotated[
-        list[str] | None, typer.Option(help="Host name by which browsers may call; repeatable.")
-    ] = None,
-) -> None:
-    """Answer to raters until Ctrl-C; answers are kept at once, and it goes on where it stopped.
-
-    Example: dimitra study serve study
-    """
-    import socket
-
-    from dimitra.study.app import make_app
-    from dimitra.web.server import address, bind, is_loopback
-    from dimitra.web.server import serve as run
-
-    with _opened(folder, verify=True) as (study, ledger):
-        bound = bind(host, port)
-
-        def ready() -> None:
-            if not is_loopback(bound):
-                errors.print(
-                    f"[bold red]warning:[/] {escape(host)} can be reached from other machines, "
-                    "without encryption: who listens sees the links, and could answer with them. "
-                    "Safer: a proxy with https in front of 127.0.0.1, and --name HOST",
-                    soft_wrap=True,
-                )
-            known = ledger.raters()
-            if known:
-                errors.print(f"{len(known)} raters; their links: dimitra study raters {folder}")
-            else:
-                errors.print(f"no raters yet: dimitra study invite {folder} 20", soft_wrap=True)
-            errors.print(f"open {address(bound)}#TOKEN (Ctrl-C ends)", soft_wrap=True)
-
-        names = {given.lower() for given in name or ()}
-        if not is_loopback(bound):
-            names |= {socket.gethostname().lower(), host.lower()}
-        with bound:
-            run(
-                make_app(folder, study, ledger, names=names),
-                bound,
-                browse=False,
-                ready=ready,
-                connections=_CONNECTIONS,
-            )
+app.command()(serve)
 
 
 @app.command()
@@ -274,7 +194,7 @@ def results(
         write_json,
     )
 
-    with _opened(folder) as (study, ledger):
+    with opened(folder) as (study, ledger):
         answers = ledger.answers()
         found = evaluate(
             study, ledger.raters(), answers, max_wrong=max_wrong_checks, unfinished=unfinished

@@ -6,12 +6,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from dimitra.study.errors import StudyError
 from dimitra.study.plan import Side, questions
+from dimitra.study.rater import Answer, Current, Rater
 from dimitra.study.study import ANSWERS, FILE, Study, digest
 from dimitra.web.intake import new_token
 
@@ -46,69 +45,6 @@ _RATERS = (
     "SELECT number, token, state, (SELECT COUNT(*) FROM answers WHERE rater = number), "
     "(SELECT COUNT(*) FROM questions WHERE rater = number) FROM raters"
 )
-State = Literal["invited", "agreed", "withdrawn"]
-
-
-@dataclass(frozen=True)
-class Rater:
-    """One rater.
-
-    Attributes:
-        number: from 1.
-        token: the secret in the link.
-        state: of the consent.
-        done: questions answered.
-        total: questions.
-    """
-
-    number: int
-    token: str
-    state: State
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Current:
-    """The question that a rater has before him.
-
-    Attributes:
-        position: from 1.
-        pair: number of the pair.
-        first: side of the pair's first video.
-        started_s: when its videos were first played, seconds since 1970; None if not yet.
-    """
-
-    position: int
-    pair: int
-    first: Side
-    started_s: float | None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer.
-
-    Attributes:
-        rater: number.
-        position: of the question among the rater's, from 1.
-        pair: number.
-        first: side of the pair's first video.
-        choice: side that was chosen.
-        seconds: from the first play to the answer.
-    """
-
-    rater: int
-    position: int
-    pair: int
-    first: Side
-    choice: Side
-    seconds: float
-
-    @property
-    def prefers_first(self) -> bool:
-        """The pair's first video was chosen."""
-        return self.choice == self.first
 
 
 class Ledger:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.stats import binomtest
 
+from dimitra.statistics.intervals import mean_interval
 from dimitra.study.agreement import krippendorff_alpha
-from dimitra.study.ledger import Answer, Rater
+from dimitra.study.rater import Answer, Rater
 from dimitra.study.study import Study
 
 LEVEL = 0.95
-_RESAMPLES = 10_000
 
 Standing = Literal["counted", "unfinished", "failed", "withdrawn", "not begun"]
 
@@ -48,7 +49,7 @@ class Row:
         other: name.
         share: of answers for ours.
         raters: who gave the answers.
-        low_raters: percent, of the 95 % bootstrap interval over raters (percentile).
+        low_raters: percent, of the bootstrap interval at ``LEVEL`` over raters.
         high_raters: likewise.
         agreement: Krippendorff's alpha over the pairs; None where there is none.
         pairs: that were answered.
@@ -86,8 +87,6 @@ class Results:
 
 def share(count: int, n: int) -> Share:
     """A share with Wilson's interval (Wilson 1927) and the exact binomial test against 1/2."""
-    from scipy.stats import binomtest
-
     if n == 0:
         return Share(0, 0, None, None, None, None)
     test = binomtest(count, n, 0.5)
@@ -158,29 +157,20 @@ def evaluate(
 
 def _row(other: str, answers: Sequence[Answer], seed: int) -> Row:
     by_pair: dict[int, list[bool]] = defaultdict(list)
-    by_rater: dict[int, list[bool]] = defaultdict(list)
     for answer in answers:
         by_pair[answer.pair].append(answer.prefers_first)
-        by_rater[answer.rater].append(answer.prefers_first)
-    low, high = _over_raters(list(by_rater.values()), seed)
+    over_raters = mean_interval(
+        [100.0 * answer.prefers_first for answer in answers],
+        [answer.rater for answer in answers],
+        seed=seed,
+        confidence=LEVEL,
+    )
     return Row(
         other,
         share(sum(answer.prefers_first for answer in answers), len(answers)),
-        len(by_rater),
-        low,
-        high,
+        over_raters.groups,
+        over_raters.low,
+        over_raters.high,
         krippendorff_alpha(by_pair.values()),
         len(by_pair),
     )
-
-
-def _over_raters(choices: Sequence[Sequence[bool]], seed: int) -> tuple[float | None, float | None]:
-    """Percentile bootstrap (Efron 1979): raters are drawn, with all their answers."""
-    if len(choices) < 2:
-        return None, None
-    ours = np.array([sum(own) for own in choices])
-    counts = np.array([len(own) for own in choices])
-    drawn = np.random.default_rng(seed).integers(len(ours), size=(_RESAMPLES, len(ours)))
-    percent = 100 * ours[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(percent, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)

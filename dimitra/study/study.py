@@ -92,7 +92,7 @@ class Study(_Part):
         videos: files.
         pairs: comparisons first, then checks.
         left_out: what is in no pair, with the reason.
-        notes: what may tell the sides apart, such as different lengths.
+        notes: on pairs whose videos differ in length, size or sound.
     """
 
     format: Literal[1] = FORMAT

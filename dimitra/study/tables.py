@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dimitra.study.errors import StudyError
-from dimitra.study.ledger import Answer
+from dimitra.study.rater import Answer
 from dimitra.study.results import LEVEL, Results, Row, Share
 from dimitra.study.study import Study
 

@@ -82,3 +82,9 @@ def test_bad_input_is_refused() -> None:
         mean_interval([1.0, 2.0], ["a"])
     with pytest.raises(ValueError, match="confidence"):
         mean_interval([1.0, 2.0], confidence=95)
+
+
+def test_groups_that_agree_while_their_values_differ() -> None:
+    """No draw of whole groups changes the mean; it is not the first value."""
+    found = mean_interval([1.0, 0.0, 0.0, 1.0], ["a", "a", "b", "b"])
+    assert (found.low, found.high, found.groups) == (0.5, 0.5, 2)

@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from dimitra.study.app import make_app
 from dimitra.study.build import Wishes, build
-from dimitra.study.ledger import Ledger, Rater
+from dimitra.study.ledger import Ledger
+from dimitra.study.rater import Rater
 from dimitra.study.study import Study
 from dimitra.web.guard import RateLimit
 from tests.study.films import folders

@@ -104,7 +104,7 @@ def test_what_does_not_match_is_listed(root: Path) -> None:
         "left out: SadTalker, clip1: ",
         "left out: SadTalker, clip2: the same bytes as Dimitra's; look at the folders",
         "left out: ground truth, clip0: Dimitra has no video of this clip",
-        "raters may notice: clip3, Dimitra and ground truth: 0.32 s and 0.64 s; sound in one",
+        "note: clip3, Dimitra and ground truth: 0.32 s and 0.64 s; sound in one",
     ):
         assert part in said, part
     assert len(study.left_out) == 6

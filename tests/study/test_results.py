@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from dimitra.study.ledger import Answer, Rater
+from dimitra.study.rater import Answer, Rater
 from dimitra.study.results import evaluate, share, standings
 from dimitra.study.study import Study
 from dimitra.study.tables import as_json, preference, remarks, table
@@ -101,20 +101,3 @@ def test_without_an_answer_nothing_is_made_up() -> None:
     assert list(table(made, found)) == [("Dimitra/A", *["-"] * 5, "0", "0", "0")]
     assert found.left.percent is None
     assert found.seconds is None
-
-
-def test_the_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
-    """Raters who differ: their true mean is known, and 95 % intervals of 100 studies hold it."""
-    import numpy as np
-
-    from dimitra.study.results import _over_raters
-
-    rng = np.random.default_rng(3)
-    held = 0
-    for seed in range(100):
-        own = rng.beta(6, 2, size=40)
-        low, high = _over_raters([list(rng.random(10) < p) for p in own], seed)
-        assert low is not None
-        assert high is not None
-        held += low <= 75.0 <= high
-    assert 88 <= held <= 100

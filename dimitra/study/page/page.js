@@ -84,7 +84,6 @@ function showQuestion(view) {
   for (const side of SIDES) {
     video[side].muted = side !== view.sound;
     video[side].src = `${base}/videos/${position}/${side}`;
-    video[side].load();
   }
   update();
 }
