@@ -89,16 +89,22 @@ def synthetic_batch(config: CMDTConfig, batch: int, frames: int, device: torch.d
 
 
 def seconds_of(work: Callable[[], object], rounds: int, device: torch.device) -> float:
-    """Median wall seconds of ``work``, after one turn that does not count."""
+    """Median seconds of ``work``, after one turn that does not count.
+
+    On one CPU thread those of the processor, so that other processes disturb little; else those on
+    the wall.
+    """
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
 
     def once() -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        start = time.perf_counter()
+        start = clock()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return time.perf_counter() - start
+        return clock() - start
 
     once()
     return statistics.median(once() for _ in range(rounds))
