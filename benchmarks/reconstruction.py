@@ -7,7 +7,8 @@
 
 Every clip's first frame is the photo, its fitted coefficients are the motion, its own frames are
 the truth. `frozen frame` shows the photo throughout. PIRender's row is there with `--weights`
-(an asset or a path). LPIPS is absent: the package `lpips` brings its linear weights, but AlexNet's
+(an asset or a path, or `trained`: renderers/trained of this checkout, if it was trained at the
+clips' size). LPIPS is absent: the package `lpips` brings its linear weights, but AlexNet's
 or VGG's lie outside the package indexes. F-LMD is in pixels, by dlib, over the frames in which both
 faces are found; head pose is taken out of it (`dimitra/metrics/landmarks_distance.py`). `face` and
 `rest` are the PSNR inside and outside the hull of the clip's own landmarks, where dlib finds them.
@@ -40,11 +41,12 @@ from dimitra.media.video import read_video
 from dimitra.metrics.image import psnr, ssim
 from dimitra.metrics.landmarks_distance import LANDMARKS, LandmarkTrack, landmark_distance
 from dimitra.morphable import open_head
-from dimitra.render import pirender
+from dimitra.render import pirender, renderer_checkpoint
 from dimitra.render.mesh import MeshRenderer
 from dimitra.shards import read_npz
 from pipelines.evaluate import FaceFinder, dlib_finder
-from pipelines.params import load
+from pipelines.params import TRAINED, load
+from pipelines.render import OWN
 
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -114,7 +116,11 @@ def mesh() -> Draw:
 
 def neural(weights: str) -> Draw:
     """PIRender with weights of one's own or the published ones."""
-    renderer = pirender.load(asset_path(weights), "cpu")
+    if weights == TRAINED:
+        trained = renderer_checkpoint.load(OWN)
+        renderer = pirender.PIRenderer(trained.network, "cpu")
+    else:
+        renderer = pirender.load(asset_path(weights), "cpu")
     return lambda take: renderer.render(
         take.frames[0], take.motion, np.tile(take.crop, (len(take.motion), 1))
     )

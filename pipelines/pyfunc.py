@@ -20,8 +20,9 @@ from mlflow.pyfunc.model import PythonModel
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
 from dimitra.animation.animate import animate
+from dimitra.animation.drawing import load_renderer
 from dimitra.animation.errors import AnimationError
-from dimitra.animation.models import ARTIFACT, file_digests, load_models
+from dimitra.animation.models import ARTIFACT, OWN_RENDERER, load_models, model_files, own_renderer
 from dimitra.animation.settings import PARAMS, parameter_file, read_settings
 from dimitra.media.mark import metadata
 from pipelines.closure import ROOT
@@ -57,7 +58,10 @@ class TalkingHead(PythonModel):
     def load_context(self, context: Any) -> None:
         """Check the models once, so that a server with damaged ones does not start."""
         self._models = Path(context.artifacts[ARTIFACT])
-        load_models(self._models, read_settings(parameter_file(self._models, None)))
+        settings = read_settings(parameter_file(self._models, None))
+        load_models(self._models, settings)
+        if own_renderer(settings) is not None:
+            load_renderer(settings.render.renderer, settings, settings.render.size)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -112,13 +116,19 @@ def export(models: Path, params: Path | None, out: Path) -> None:
     if out.exists():
         raise StageError(f"{out} is there already; choose another folder, or remove it")
     file = parameter_file(models, params)
-    load_models(models, read_settings(file))
+    settings = read_settings(file)
+    load_models(models, settings)
+    renderer = own_renderer(settings)
+    if renderer is not None:
+        load_renderer(settings.render.renderer, settings, settings.render.size)
     with tempfile.TemporaryDirectory(prefix="dimitra-") as folder:
         own = Path(folder) / ARTIFACT
         own.mkdir()
-        for name in file_digests(models):
+        for name in model_files(models):
             (own / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(models / name, own / name)
+        if renderer is not None:
+            shutil.copytree(renderer, own / OWN_RENDERER)
         shutil.copyfile(file, own / PARAMS)
         mlflow.pyfunc.save_model(
             path=str(out),

@@ -243,7 +243,7 @@ def _animate(
             angle_limit_rad=settings.render.angle_limit_rad,
         )
         frames = _frames(draw, picture, settings.crop.size, likeness, motion, name)
-        with whole_file(video) as file, _signed(file, video.name, wishes, folder) as film:
+        with whole_file(video) as file, _signed(file, video.name, wishes, folder, settings) as film:
             write_film(
                 film,
                 _counted(frames, len(motion), f"video{of}", report),
@@ -268,7 +268,9 @@ def _animate(
 
 
 @contextmanager
-def _signed(file: BinaryIO, title: str, wishes: _Wishes, folder: Path) -> Iterator[BinaryIO]:
+def _signed(
+    file: BinaryIO, title: str, wishes: _Wishes, folder: Path, settings: Settings
+) -> Iterator[BinaryIO]:
     """What the film is written to: ``file`` itself, or one whose signed copy ``file`` becomes."""
     if wishes.signer is None:
         yield file
@@ -276,7 +278,7 @@ def _signed(file: BinaryIO, title: str, wishes: _Wishes, folder: Path) -> Iterat
     with tempfile.TemporaryFile(prefix="dimitra-") as film:
         yield film
         film.seek(0)
-        wishes.signer.sign(film, file, title, file_digests(folder))
+        wishes.signer.sign(film, file, title, file_digests(folder, settings))
 
 
 def _places(out: Path, samples: int, inputs: tuple[object, ...]) -> list[Path]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dimitra.animation.errors import AnimationError
 from dimitra.animation.likeness import Likeness
+from dimitra.animation.models import OWN_RENDERER, TRAINED
 from dimitra.animation.settings import RENDERERS, Settings
 from dimitra.assets import asset_path
 from dimitra.morphable import open_head
@@ -23,8 +24,6 @@ PIECE = 500
 """Frames whose descriptors PIRender holds at once."""
 WINDOW = 13
 """Frames on each side that PIRender looks at."""
-TRAINED = "trained"
-"""In ``render.weights``: the renderer that the stage ``train_renderer`` has made."""
 
 
 class Renderer(Protocol):
@@ -99,7 +98,7 @@ def load_renderer(name: str, settings: Settings, size: int) -> Renderer:
 
 
 def _trained(settings: Settings, size: int) -> pirender.PIRenderer:
-    folder = settings.file.parent / "renderers" / TRAINED
+    folder = settings.file.parent / OWN_RENDERER
     try:
         trained = load_trained(folder)
     except FileNotFoundError as error:

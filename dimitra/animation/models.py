@@ -18,6 +18,10 @@ from dimitra.speech.encoders import SPEECH_MODELS, TEXT_DIMS
 
 MLFLOW_MODEL, ARTIFACT = "MLmodel", "models"
 """The file by which a folder is a model of MLflow, and the name of the artifact in it."""
+TRAINED = "trained"
+"""In ``render.weights``: the renderer that the stage ``train_renderer`` has made."""
+OWN_RENDERER = f"renderers/{TRAINED}"
+"""Where it lies, beside the parameter file."""
 
 
 def models_folder(folder: Path) -> Path:
@@ -48,11 +52,28 @@ def models_folder(folder: Path) -> Path:
     return inside
 
 
-def file_digests(folder: Path) -> dict[str, str]:
-    """sha256 of every file that the trained parts and the aligner are made of, by relative name."""
+def model_files(folder: Path) -> list[str]:
+    """Relative names of the files that the trained parts and the aligner are made of."""
     wanted = [f"{part}/{name}" for part in (*PARTS, "all") for name in (CONFIG, WEIGHTS)]
-    wanted += ["aligner/aligner.json", "aligner/aligner.npz", PARAMS]
-    return {name: sha256_file(folder / name) for name in wanted if (folder / name).is_file()}
+    wanted += ["aligner/aligner.json", "aligner/aligner.npz"]
+    return [name for name in wanted if (folder / name).is_file()]
+
+
+def file_digests(folder: Path, settings: Settings) -> dict[str, str]:
+    """sha256 of every file of ours that a video is made by: models, parameters, own renderer."""
+    digests = {name: sha256_file(folder / name) for name in model_files(folder)}
+    digests[PARAMS] = sha256_file(settings.file)
+    own = own_renderer(settings)
+    if own is not None:
+        digests |= {f"{OWN_RENDERER}/{name}": sha256_file(own / name) for name in (CONFIG, WEIGHTS)}
+    return digests
+
+
+def own_renderer(settings: Settings) -> Path | None:
+    """Folder of the renderer that the run has trained, where the parameters ask for one."""
+    if settings.render.renderer != "pirender" or settings.render.weights != TRAINED:
+        return None
+    return settings.file.parent / OWN_RENDERER
 
 
 def load_models(folder: Path, settings: Settings) -> list[TrainedPart]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from dimitra.animation.errors import AnimationError
 
 MAX_BYTES = 1_000_000
+SUFFIXES = frozenset((".txt", ".text", ".md", ".lab", ".srt", ".vtt"))
+"""Of a word that is surely meant as a file's name."""
 
 
 def read_transcript(given: str) -> str:
@@ -16,10 +18,14 @@ def read_transcript(given: str) -> str:
         AnimationError: the file is not there, too large, or not text in UTF-8.
     """
     path = Path(given)
-    if len(given.split()) != 1 or not (path.suffix or path.is_file()):
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # words that no file can be called
+        there = False
+    if not there:
+        if len(given.split()) == 1 and path.suffix.lower() in SUFFIXES:
+            raise AnimationError(f"{given}: no such transcript file")
         return given
-    if not path.is_file():
-        raise AnimationError(f"{given}: no such transcript file")
     if path.stat().st_size > MAX_BYTES:
         raise AnimationError(f"{given} has {path.stat().st_size} bytes, the limit is {MAX_BYTES}")
     try:

@@ -86,9 +86,11 @@ def make_app(
 
     def result(request: Request) -> tuple[Path, str]:
         own = studio.job(request.path_params["token"])
-        number = request.path_params["number"]
-        if not 1 <= number <= len(own.videos):
+        given = request.path_params["number"]
+        places = [str(place) for place in range(1, len(own.videos) + 1)]
+        if given not in places:
             raise Refusal(404, "there is no such video")
+        number = int(given)
         stem, suffix = Path(own.name).stem, "" if number == 1 else f"-{number}"
         return own.folder / own.videos[number - 1], f"{stem}{suffix}.mp4"
 
@@ -123,8 +125,8 @@ def make_app(
             Route("/api/uploads", upload, methods=["POST"]),
             Route("/api/jobs", order, methods=["POST"]),
             Route(job_route, job, methods=["GET", "DELETE"]),
-            Route(job_route + "/videos/{number:int}", video),
-            Route(job_route + "/curves/{number:int}", curves),
+            Route(job_route + "/videos/{number}", video),
+            Route(job_route + "/curves/{number}", curves),
         ],
         middleware=[Middleware(Guard, names=names, rate=rate or RateLimit(120, 60.0))],
         exception_handlers={Refusal: respond},

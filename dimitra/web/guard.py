@@ -52,6 +52,14 @@ def host_allowed(host: str, names: Collection[str]) -> bool:
     return True
 
 
+def _place(origin: str) -> str | None:
+    """Host and port of an ``Origin``; None of what is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
 class RateLimit:
     """At most ``count`` requests of a client in any ``seconds``."""
 
@@ -115,7 +123,7 @@ class Guard:
         if scope["method"] in SAFE_METHODS:
             return None
         origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc != host
+        foreign = origin is not None and _place(origin) != host
         if foreign or headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return 403, "this request comes from another page; use the page of this server"
         client = scope["client"][0] if scope.get("client") else ""

@@ -17,6 +17,8 @@ CHUNK_TIMEOUT_S = 30.0
 """A sender who is silent for longer has gone, or holds the connection on purpose."""
 _UNSAFE = re.compile(r"[^\w.() -]+")
 _MAX_NAME = 80
+_MAX_BYTES = 200
+"""A file system takes 255, and letters may need four each."""
 
 
 def new_token() -> str:
@@ -30,8 +32,13 @@ def safe_name(name: str, default: str) -> str:
     clean = _UNSAFE.sub("_", last).strip(" .")
     stem, dot, suffix = clean.rpartition(".")
     if dot and len(suffix) < 10:
-        clean = f"{stem[: _MAX_NAME - 10].rstrip(' .')}.{suffix}" if stem else ""
-    return clean[:_MAX_NAME] or default
+        clean = f"{_cut(stem, _MAX_NAME - 10, _MAX_BYTES - 40)}.{suffix}" if stem else ""
+    return _cut(clean, _MAX_NAME, _MAX_BYTES) or default
+
+
+def _cut(name: str, letters: int, size: int) -> str:
+    """The start of a name that has at most so many letters and, in UTF-8, so many bytes."""
+    return name[:letters].encode()[:size].decode(errors="ignore").rstrip(" .")
 
 
 async def read_json(request: Request, limit: int) -> Any:

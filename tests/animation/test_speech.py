@@ -140,6 +140,11 @@ def test_a_transcript_is_a_file_or_words(tmp_path: Path) -> None:
     assert read_transcript(str(file)) == "What a day."
     assert read_transcript("Hello") == "Hello"
     assert read_transcript("What a day.") == "What a day."
+    assert read_transcript("U.S.A") == "U.S.A"
+    assert read_transcript("\u65e5" * 100) == "\u65e5" * 100
+    spaced = tmp_path / "my own words.txt"
+    spaced.write_text("What a night.")
+    assert read_transcript(str(spaced)) == "What a night."
     with pytest.raises(AnimationError, match=r"none.txt: no such transcript file"):
         read_transcript(str(tmp_path / "none.txt"))
     file.write_bytes(b"\xff\xfe\x00")

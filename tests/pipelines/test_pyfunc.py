@@ -20,12 +20,19 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
 from dimitra.animation.animate import animate
+from dimitra.animation.drawing import load_renderer
 from dimitra.animation.errors import AnimationError
+from dimitra.animation.models import file_digests, models_folder
+from dimitra.animation.settings import read_settings
 from dimitra.media.video import read_video
+from dimitra.render.pirender_network import PIRenderNet, PIRenderSettings
+from dimitra.render.pirender_weights import PIRenderError
+from dimitra.render.renderer_checkpoint import save
 from pipelines.model_command import app
 from tests.animation.toy import photo, run_folder, sentence
 from tests.speech.signals import boats
@@ -61,6 +68,33 @@ def expected(run: Path) -> Path:
         transcript=boats().text,
     )
     return out
+
+
+def test_a_renderer_of_ones_own_goes_with_it(tmp_path: Path) -> None:
+    models = run_folder(tmp_path)
+    file = tmp_path / "params.yaml"
+    values = yaml.safe_load(file.read_text())
+    values["render"] |= {"renderer": "pirender", "weights": "trained", "size": 64}
+    file.write_text(yaml.safe_dump(values))
+    arguments = ["export", str(tmp_path / "served"), "--models", str(models)]
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code != 0
+    assert "train a renderer first" in " ".join(refused.output.split())
+    small = PIRenderSettings(descriptor=8, widest=8, warp_width=4, edit_width=4)
+    own = tmp_path / "renderers" / "trained"
+    save(own, PIRenderNet(small).state_dict(), small, "open_head", 64, {}, [])
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    inside = models_folder(tmp_path / "served")
+    settings = read_settings(inside / "params.yaml")
+    load_renderer("pirender", settings, 64)
+    digests = file_digests(inside, settings)
+    assert digests == file_digests(models, read_settings(file))
+    assert {"params.yaml", "renderers/trained/model.safetensors"} < digests.keys()
+    mlflow.pyfunc.load_model(str(tmp_path / "served"))
+    (inside / "renderers/trained/model.safetensors").write_bytes(b"cut")
+    with pytest.raises(PIRenderError, match="cannot be read"):
+        mlflow.pyfunc.load_model(str(tmp_path / "served"))
 
 
 def test_nothing_in_it_is_pickled(run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,14 @@ from dimitra.web.intake import new_token, safe_name
 )
 def test_safe_names(name: str, safe: str) -> None:
     assert safe_name(name, "file") == safe
+
+
+def test_letters_of_four_bytes_make_a_name_that_a_file_system_takes(tmp_path: Path) -> None:
+    for suffix in ("", ".wav"):
+        name = safe_name("\U00020000" * 90 + suffix, "file")
+        assert name.endswith(suffix)
+        assert len(name.encode()) <= 200
+        (tmp_path / name).write_bytes(b"")
 
 
 @given(st.text(max_size=300))
