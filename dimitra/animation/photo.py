@@ -33,6 +33,9 @@ _HEIF_BRANDS = frozenset(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif")
 )
 _INTEGER_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_ALBUMS = frozenset(("MPO", "TIFF"))
+"""Formats that hold several photos, not a film."""
+_SEVERAL = "{name} holds several pictures; its first one is used, the other {others} are not"
 _ANIMATED = "{name} is animated: its first frame is used, the others ({others}) are not looked at"
 
 
@@ -121,7 +124,8 @@ def _decoded(image: Image.Image, name: str, notify: Notify) -> NDArray[np.uint8]
     _check_size(*image.size, name)
     frames = int(getattr(image, "n_frames", 1))
     if frames > 1 and getattr(image, "is_animated", True):
-        notify(_ANIMATED.format(name=name, others=frames - 1))
+        several = image.format in _ALBUMS
+        notify((_SEVERAL if several else _ANIMATED).format(name=name, others=frames - 1))
     image.draft("RGB", (WORKING_SIDE_PX, WORKING_SIDE_PX))  # JPEG: decodes at a fraction of it
     image.load()
     return _pixels(ImageOps.exif_transpose(image))
@@ -133,8 +137,9 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
         image = image.copy()
         image.thumbnail((WORKING_SIDE_PX, WORKING_SIDE_PX), reducing_gap=2.0)
     if image.mode in _INTEGER_MODES or image.mode == "F":
-        levels = np.asarray(image).astype(np.float64)
-        top = 65535.0 if levels.max(initial=0.0) > 255.0 else 255.0
+        levels = np.nan_to_num(np.asarray(image).astype(np.float64))
+        most = levels.max(initial=0.0)
+        top = 65535.0 if most > 255.0 else 1.0 if image.mode == "F" and most <= 1.0 else 255.0
         image = Image.fromarray(np.clip(levels * (255.0 / top), 0, 255).astype(np.uint8))
     if image.has_transparency_data:
         layer = image.convert("RGBA")

@@ -87,6 +87,24 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
     assert told == ["a.gif is animated: its first frame is used, the others (3) are not looked at"]
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "MPO"])
+def test_of_several_photos_in_a_file_the_first_is_taken(tmp_path: Path, kind: str) -> None:
+    first, other = (Image.new("RGB", (80, 80), (level, 0, 0)) for level in (200, 20))
+    file = image_file(tmp_path / "a", first, format=kind, save_all=True, append_images=[other])
+    told: list[str] = []
+    assert abs(int(read_photo(file, told.append)[0, 0, 0]) - 200) <= 2
+    assert told == ["a holds several pictures; its first one is used, the other 1 are not"]
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0])
+def test_levels_in_floating_point(tmp_path: Path, top: float) -> None:
+    grey = np.asarray(small().convert("L")).astype(np.float32) * np.float32(top / 255.0)
+    grey[0, 0] = np.nan
+    file = image_file(tmp_path / "a.tif", Image.fromarray(grey))
+    read = read_photo(file, silent)[..., 0].astype(float)
+    assert np.abs(read - np.nan_to_num(grey) * (255.0 / top)).max() <= 1
+
+
 def test_a_large_photo_is_shrunk(tmp_path: Path) -> None:
     big = Image.fromarray(photo()).resize((12_000, 1_500))
     for name, options in (("a.jpg", {"quality": 30}), ("a.png", {"compress_level": 1})):
