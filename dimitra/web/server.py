@@ -63,7 +63,7 @@ def serve(
     ready: Callable[[], None],
     connections: int = _CONNECTIONS,
 ) -> None:
-    """Answer until Ctrl-C or SIGTERM; the application's lifespan then cleans up.
+    """Answer until Ctrl-C, SIGTERM or a closed terminal; the application's lifespan then cleans up.
 
     Args:
         app: what answers.
@@ -87,5 +87,6 @@ def serve(
         threading.Timer(0.5, webbrowser.open, (address(bound),)).start()
     # uvicorn raises the signal again when it has cleaned up; the caller has its own to do.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run([bound])

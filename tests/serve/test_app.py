@@ -228,7 +228,7 @@ def test_the_queue_is_bounded_and_can_be_left(client: TestClient, tmp_path: Path
     assert order(client, image, audio).status_code == 202
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_server_cleans_up(models: Path, tmp_path: Path, sent: signal.Signals) -> None:
     import httpx2
 
