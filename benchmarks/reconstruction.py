@@ -35,18 +35,21 @@ from rich.table import Table
 from scipy.spatial import ConvexHull
 from skimage.draw import polygon2mask
 
-from benchmarks.fit_real import fit_video
-from dimitra.assets import asset_path
-from dimitra.media.video import read_video
-from dimitra.metrics.image import psnr, ssim
-from dimitra.metrics.landmarks_distance import LANDMARKS, LandmarkTrack, landmark_distance
-from dimitra.morphable import open_head
-from dimitra.render import pirender, renderer_checkpoint
-from dimitra.render.mesh import MeshRenderer
-from dimitra.shards import read_npz
-from pipelines.evaluate import FaceFinder, dlib_finder
-from pipelines.params import TRAINED, load
-from pipelines.render import OWN
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.fit_real import fit_video  # noqa: E402
+from dimitra.assets import asset_path  # noqa: E402
+from dimitra.media.video import read_video  # noqa: E402
+from dimitra.metrics.image import psnr, ssim  # noqa: E402
+from dimitra.metrics.landmarks_distance import LANDMARKS, LandmarkTrack, landmark_distance  # noqa: E402
+from dimitra.morphable import open_head  # noqa: E402
+from dimitra.render import pirender, renderer_checkpoint  # noqa: E402
+from dimitra.render.mesh import MeshRenderer  # noqa: E402
+from dimitra.shards import read_npz  # noqa: E402
+from pipelines.evaluate import FaceFinder, dlib_finder  # noqa: E402
+from pipelines.params import TRAINED, load  # noqa: E402
+from pipelines.render import OWN  # noqa: E402
 
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]
