@@ -36,7 +36,7 @@ _METRICS = re.compile(r"metrics/(?!ablations\.json)[^/]+\.json")
 """Of a data set; the ablations' file is one for all, and no stage writes it."""
 _NAMED = re.compile(r"(?:asset_(?:path|sha256)\(|^[A-Z_0-9]+ = )\"(\w+)\"", re.MULTILINE)
 """An asset that code names: where it is looked up, or as a constant of its module."""
-_SCHEMA = "pipelines/params.py"
+_SCHEMA = "pipelines/params/"
 """Part of every stage's code; what it names is for the parameters to choose."""
 
 
@@ -84,8 +84,8 @@ class _Needs:
         files = closure(stage_module(body["cmd"]), root)
         self.code = [path.as_posix() for path in files]
         listed = {asset.name for asset in list_assets()}
-        modules = [path for path in files if path.suffix == ".py" and path.as_posix() != _SCHEMA]
-        texts = [(root / path).read_text() for path in modules]
+        modules = [path for path in self.code if path.endswith(".py")]
+        texts = [(root / path).read_text() for path in modules if not path.startswith(_SCHEMA)]
         named = {name for text in texts for name in _NAMED.findall(text)}
         keys = _may_load(body)
         if params is not None:
