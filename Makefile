@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: ablations help install system system-test assets assets-test data repro test e2e chaos lint lint-params format bench clean
+.PHONY: ablations help install system system-test assets assets-test data repro test e2e chaos lint lint-params format docs bench clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -96,6 +96,10 @@ lint-params: # params.yaml is the copy of a profile
 format: install ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: install ## build the pages of docs/ into site/; a dead link or a page that nothing leads to fails
+	$(BIN)/python -m sphinx --fail-on-warning --quiet --builder html docs site
+	@echo "pages: $(abspath site/index.html)"
 
 bench: system-test install ## measure speed; ratios against a floor in the same run
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
