@@ -6,9 +6,11 @@ They do so through the entry-point group ``dimitra.commands``: each entry is a `
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.metadata import entry_points, version
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated
 
 import typer
@@ -125,8 +127,22 @@ def main(
     """Audio-driven talking heads: from raw video to the paper's tables, every number audited."""
 
 
+def _registered(wanted: str | None) -> Iterator[EntryPoint]:
+    """Commands that ``pipelines/`` registers: the wanted one alone, or all to list them.
+
+    Some take seconds to import, and a command should not wait for its neighbours.
+    """
+    entries = entry_points(group="dimitra.commands")
+    own = {group.name for group in app.registered_groups}
+    own |= {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    if wanted in own:
+        return
+    yield from [entry for entry in entries if entry.name == wanted] or entries
+
+
 def run() -> None:
     """Entry point: the library's commands and those that ``pipelines/`` registers."""
-    for entry in entry_points(group="dimitra.commands"):
+    wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    for entry in _registered(wanted):
         app.add_typer(entry.load(), name=entry.name)
     app()
