@@ -80,6 +80,12 @@ def _top_level(distribution: importlib.metadata.Distribution) -> set[str]:
     return {name.partition(".")[0] for name in first if not name.endswith("-info")}
 
 
+@functools.cache
+def _distributions() -> tuple[tuple[importlib.metadata.Distribution, frozenset[str]], ...]:
+    """What is installed, with the names it can be imported by."""
+    return tuple((one, frozenset(_top_level(one))) for one in importlib.metadata.distributions())
+
+
 def packages(files: Iterable[str], root: Path = ROOT) -> dict[str, str]:
     """Digest of the lock file, and versions of the distributions that code files import.
 
@@ -89,7 +95,7 @@ def packages(files: Iterable[str], root: Path = ROOT) -> dict[str, str]:
     """
     names = {name for path in files if path.endswith(".py") for name in _imported(root / path)}
     names -= _ORCHESTRATION
-    owners = [one for one in importlib.metadata.distributions() if names & _top_level(one)]
+    owners = [one for one, importable in _distributions() if names & importable]
     versions = {one.metadata["Name"]: one.version for one in owners}
     lock = root / LOCK
     digest = hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else ""

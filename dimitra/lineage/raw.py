@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from dimitra.lineage.record import Artefact
+from dimitra.lineage.sides import read_table
 from dimitra.lineage.tree import Entry, artefact_of
 from dimitra.shards import sha256_file
 
@@ -24,9 +23,8 @@ _TEXT_SUFFIX = "#transcript"
 
 def _named(folder: Path, paths: Mapping[str, str]) -> Iterator[Entry]:
     """Entries of the manifest: videos, and the text that came with them."""
-    table = pq.read_table(
-        folder / "clips.parquet", columns=["dataset", "path", "audio_path", "sha256", "transcript"]
-    )
+    columns = ["dataset", "path", "audio_path", "sha256", "transcript"]
+    table = read_table(folder / "clips.parquet", columns)
     seen: set[str] = set()
     for row in table.to_pylist():
         files = [row["path"], *filter(None, [row["audio_path"]])]
@@ -42,7 +40,7 @@ def _named(folder: Path, paths: Mapping[str, str]) -> Iterator[Entry]:
 
 def _refused(folder: Path) -> Iterator[Entry]:
     """Entries of the quarantine table: files that were read and found bad."""
-    for row in pq.read_table(folder / "quarantine.parquet").to_pylist():
+    for row in read_table(folder / "quarantine.parquet").to_pylist():
         if row["input_sha256"] is not None:
             yield Entry(f"{row['dataset']}/#{row['clip_id']}", row["input_sha256"], 0, "raw")
 

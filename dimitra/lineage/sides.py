@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 TABLE = Path("data/split/split.parquet")
 KINDS = {"identities": "identity", "source_videos": "source_video"}
 """What two sides must not share, to its column of the split table."""
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A Parquet file; without the dataset machinery of ``pq.read_table``, which imports pandas.
+
+    Args:
+        path: of the file.
+        columns: all where None.
+    """
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=None if columns is None else list(columns))
 
 
 def set_digest(names: Collection[str]) -> str:
@@ -60,5 +72,4 @@ def read_sides(path: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there is no such table.
     """
-    columns = ["dataset", "split", *KINDS.values()]
-    return describe_sides(pq.read_table(path, columns=columns).to_pylist())
+    return describe_sides(read_table(path, ["dataset", "split", *KINDS.values()]).to_pylist())
