@@ -34,6 +34,7 @@ from dimitra.shards import iterate_shard, sha256_file, write_atomic
 from pipelines import ablations, report_ablations
 from pipelines.charts import Chart, line_chart
 from pipelines.inputs import require_made
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import Params, load
 from pipelines.work_cache import WorkCache, local_shards
@@ -481,4 +482,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(with_lineage(main)))
