@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -41,6 +42,7 @@ from pipelines.mainguard import guarded
 from pipelines.params import load
 from pipelines.quarantine import write_table
 from pipelines.scores import SCORES, SPLIT, read_scores, tested_clips
+from pipelines.tracking import StageRecord
 from pipelines.work_cache import WorkCache, local_shards
 
 CROPS = Path("data/crops")
@@ -256,6 +258,9 @@ def main() -> None:
         for dataset, clips in read_records(shards, params.datasets.sets).items()
     }
     write_metrics(records, METRIC_FILES)
+    with StageRecord("evaluate", wanted=params.ray.mlflow, joins=True) as record:
+        files = [METRIC_FILES / f"{dataset}.json" for dataset in records]
+        record.results(files, register="DVC_EXP_NAME" not in os.environ)
 
 
 if __name__ == "__main__":
