@@ -7,6 +7,7 @@ killed: its run ends as ``lost``. It answers ``done`` on its standard output whe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -255,7 +256,8 @@ def main() -> int:
     spool = Path(sys.argv[1])
 
     def answer() -> None:
-        os.write(answers, DONE)
+        with contextlib.suppress(BrokenPipeError):  # the stage does not wait any more
+            os.write(answers, DONE)
         os.close(answers)
 
     try:

@@ -35,13 +35,14 @@ DONE = b"done"
 _EXIT_S = 1.0
 _POINT = b'{"metrics"'
 """How a point begins that is wholly unwritten."""
-BOUNDED = {
+SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-"""A server that does not answer is an error after half a minute; the environment overrides."""
-
+"""A server that does not answer is an error after half a minute, and nothing is drawn on the
+terminal; the environment overrides."""
 
 End = Literal["finished", "failed", "interrupted"]
 
@@ -111,7 +112,7 @@ class StageRecord:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**BOUNDED, **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env={**SETTINGS, **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # Ctrl-C is for the stage, which then says how it ended
         )
         if process.stdin is not None:
