@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,12 @@ def label(process: psutil.Process) -> str:
         began = statistics.read_text().rpartition(")")[2].split()[_START_TIME]
     except FileNotFoundError:
         began = str(round(process.create_time()))
-    return f"{socket.gethostname()}:{process.pid}:{began}"
+    return f"{machine()}:{process.pid}:{began}"
+
+
+def machine() -> str:
+    """This machine, told from others of its name that write to the same server."""
+    return f"{socket.gethostname()}/{uuid.getnode():012x}"
 
 
 def _command(process: psutil.Process) -> str:
@@ -85,7 +91,7 @@ def find_execution(pid: int, stage: str | None) -> Execution:
             owner = next(above, owner)
         return Execution(_key(label(owner)), _command(owner))
     except psutil.Error:  # another user's process, or one that is gone
-        return Execution(_key(f"{socket.gethostname()}:{pid}"), f"process {pid}")
+        return Execution(_key(f"{machine()}:{pid}"), f"process {pid}")
 
 
 def _key(text: str) -> str:
@@ -175,11 +181,11 @@ class ExecutionRuns:
 
     def sweep(self) -> None:
         """End the runs of this machine whose recording process is gone."""
-        host = f"{socket.gethostname()}:"
+        here = f"{machine()}:"
         parents = set()
         for run in self._search("attributes.status = 'RUNNING' AND tags.level = 'stage'"):
             process = run.data.tags.get("process", "")
-            if process.startswith(host) and not _lives(process):
+            if process.startswith(here) and not _lives(process):
                 self._client.set_tag(run.info.run_id, "state", "lost")
                 self._client.set_terminated(run.info.run_id, "KILLED")
                 parents.add(run.data.tags[PARENT_TAG])

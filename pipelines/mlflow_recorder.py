@@ -139,13 +139,12 @@ class RunWriter:
 
     def _register(self, values: Mapping[str, float]) -> None:
         """Put the models of ``models/`` into the registry; what stands against it becomes a tag."""
-        from dimitra.animation.errors import AnimationError
         from pipelines.mlflow_registry import register
 
         try:
             version = register(Path("models"), None, values, run_id=self.parent)
-        except AnimationError as error:
-            self.tags({"not_registered": " ".join(str(error).split())})
+        except Exception as error:  # noqa: BLE001 - the run stands, whatever is wrong with the models
+            self.tags({"not_registered": f"{type(error).__name__}: {error}"})
             return
         for run_id in (self.run_id, self.parent):
             self.tags({"model_version": f"{version.name} {version.number}"}, run_id)
@@ -208,20 +207,22 @@ def record(opening: Mapping[str, Any], lines: Iterable[str], answer: Callable[[]
         tag_hashes(writer, runs)
     writer.begin(opening["params"], opening["tags"])
     monitor = _monitor(run_id) if opening["machine"] else None
-    state, ended_ms = "lost", None
-    for message in map(json.loads, lines):
-        if "state" in message:
-            state, ended_ms = message["state"], message["time_ms"]
-            break
-        writer.take(message)
-    ended_ms = ended_ms or time.time_ns() // 1_000_000
-    signal.alarm(LAST_S)
-    if monitor is not None:
-        monitor.finish()
-    with one_writer():
-        _again(lambda: client.set_tag(run_id, "state", state))
-        _again(lambda: client.set_terminated(run_id, _STATUS[state], ended_ms))
-        _again(lambda: runs.settle(parent))
+    last = {"state": "lost"}
+    try:
+        for message in map(json.loads, lines):
+            if "state" in message:
+                last = message
+                break
+            writer.take(message)
+    finally:
+        signal.alarm(LAST_S)
+        if monitor is not None:
+            monitor.finish()
+        state, ended_ms = last["state"], last.get("time_ms") or time.time_ns() // 1_000_000
+        with one_writer():
+            _again(lambda: client.set_tag(run_id, "state", state))
+            _again(lambda: client.set_terminated(run_id, _STATUS[state], ended_ms))
+            _again(lambda: runs.settle(parent))
     if writer.lost:
         sys.stderr.write(f"{len(writer.lost)} messages lost: {writer.lost[-1]}\n")
         return 1
