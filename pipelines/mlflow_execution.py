@@ -128,7 +128,12 @@ class ExecutionRuns:
             self._experiment,
             start_time=time_ms,
             run_name=f"{self._execution.command} {commit}".strip(),
-            tags={**tags, "execution": key, "level": "execution"},
+            tags={
+                **tags,
+                "execution": key,
+                "level": "execution",
+                "process": label(psutil.Process()),
+            },
         )
         return str(made.info.run_id)
 
@@ -180,15 +185,22 @@ class ExecutionRuns:
         self._client.set_terminated(parent, worst, ended_ms)
 
     def sweep(self) -> None:
-        """End the runs of this machine whose recording process is gone."""
+        """End the runs of this machine whose recording process is gone.
+
+        An execution whose first run could not be made has none below it: it ends as killed.
+        """
         here = f"{machine()}:"
         parents = set()
-        for run in self._search("attributes.status = 'RUNNING' AND tags.level = 'stage'"):
-            process = run.data.tags.get("process", "")
-            if process.startswith(here) and not _lives(process):
-                self._client.set_tag(run.info.run_id, "state", "lost")
-                self._client.set_terminated(run.info.run_id, "KILLED")
+        for run in self._search("attributes.status = 'RUNNING'"):
+            process, run_id = run.data.tags.get("process", ""), run.info.run_id
+            if not process.startswith(here) or _lives(process):
+                continue
+            if run.data.tags.get("level") == "stage":
+                self._client.set_tag(run_id, "state", "lost")
+                self._client.set_terminated(run_id, "KILLED")
                 parents.add(run.data.tags[PARENT_TAG])
+            elif not self.stages(run_id):
+                self._client.set_terminated(run_id, "KILLED")
         for parent in sorted(parents):
             self.settle(parent)
 

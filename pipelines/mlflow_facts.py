@@ -15,6 +15,7 @@ import yaml
 LOCK = Path("dvc.lock")
 _GIT_TIMEOUT_S = 20.0
 _POLL_S = 0.5
+_STILL_S = 2.0
 
 
 def git_tags() -> dict[str, str]:
@@ -71,10 +72,10 @@ def read_lock() -> dict[str, Any]:
 
 
 def written_since(moment_s: float, timeout_s: float) -> bool:
-    """Wait until ``dvc.lock`` is written.
+    """Wait until ``dvc.lock`` is written, and has not changed for a while.
 
     DVC runs one stage after another and writes the lock behind each: the first writing after a
-    stage has ended holds its hashes.
+    stage has ended holds its hashes. It writes in place, and takes a second for it.
 
     Args:
         moment_s: seconds since the epoch.
@@ -82,7 +83,7 @@ def written_since(moment_s: float, timeout_s: float) -> bool:
     """
     until_s = time.monotonic() + timeout_s
     while time.monotonic() < until_s:
-        if LOCK.is_file() and LOCK.stat().st_mtime > moment_s:
+        if LOCK.is_file() and moment_s < LOCK.stat().st_mtime < time.time() - _STILL_S:
             return True
         time.sleep(_POLL_S)
     return False

@@ -190,14 +190,15 @@ def record(opening: Mapping[str, Any], lines: Iterable[str], answer: Callable[[]
         The exit code.
     """
     execution = find_execution(opening["pid"], os.environ.get(STAGE_VARIABLE))
-    facts = {**git_tags(), **dvc_tags(), "mlflow.source.type": "JOB"}
+    git = git_tags() | {"mlflow.source.type": "JOB"}
+    facts = git | dvc_tags()
     mlflow, experiment = open_experiment()
     client: MlflowClient = mlflow.MlflowClient()
     runs = ExecutionRuns(client, experiment, execution)
     with one_writer():
         runs.sweep()
         begun_ms, stage = opening["time_ms"], opening["stage"]
-        parent = runs.above(facts | {"mlflow.source.name": execution.command}, begun_ms)
+        parent = runs.above(git | {"mlflow.source.name": execution.command}, begun_ms)
         run_id = runs.joined(stage, parent) if opening["joins"] else None
         if run_id is None:
             command = " ".join(["python", *opening["command"]])

@@ -10,7 +10,7 @@ import mlflow
 
 from pipelines.mlflow_store import experiment_name
 
-WAIT_S = 60.0
+WAIT_S = 180.0
 
 
 def client() -> mlflow.MlflowClient:

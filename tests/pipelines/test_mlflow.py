@@ -110,6 +110,7 @@ def recorded(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         "MLFLOW_TRACKING_URI": server,
         "MLFLOW_EXPERIMENT_NAME": tmp_path.name,
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "120",
         "DIMITRA_MLFLOW": "1",
         "DIMITRA_CACHE_DIR": str(tmp_path / "cache"),
         "PYTHONPATH": str(ROOT),
@@ -175,7 +176,7 @@ def test_a_repro_is_one_run_above_those_of_its_stages(recorded: Path) -> None:
     assert good.data.metrics["loss"] == pytest.approx(1 / 200)
     assert artifacts(good, "texts") == ["texts/second.txt"]
     hashes = {name: md5(name * 3) for name in ("first", "second")}
-    until = time.monotonic() + 60  # DVC writes them behind the stage
+    until = time.monotonic() + 120  # DVC writes them behind the stage
     while "dvc_hashes" not in (tags := client().get_run(good.info.run_id).data.tags):
         assert time.monotonic() < until, tags
         time.sleep(0.2)
@@ -224,7 +225,7 @@ def animated(models: Path, out: Path) -> bytes:
 def test_models_go_from_training_to_registry_to_animate(recorded: Path) -> None:
     params = small_params()
     write_corpus()
-    Path("data/split").mkdir()
+    Path("data/split").mkdir(parents=True)
     split = {"digest": "ab" * 32, "datasets": {"chorus": {"version": "chorus/v1"}}}
     Path("data/split/split.json").write_text(json.dumps(split))
     trainings = [
@@ -339,6 +340,10 @@ def test_runs_whose_recorder_is_gone_are_closed_by_the_next(
     own.set_terminated(alive, "FINISHED")
     old.settle(above)
     assert own.get_run(above).info.status == "KILLED"
+    childless = ExecutionRuns(own, experiment, Execution("other", "dvc repro")).above({})
+    own.set_tag(childless, "process", label + "0")
+    old.sweep()
+    assert own.get_run(childless).info.status == "KILLED"
 
 
 def test_a_stage_by_hand_is_an_execution_by_itself() -> None:
