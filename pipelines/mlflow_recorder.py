@@ -178,6 +178,49 @@ def _again(write: Callable[[], object]) -> None:
                 raise
 
 
+def begin(
+    client: MlflowClient, runs: ExecutionRuns, opening: Mapping[str, Any], command: str
+) -> RunWriter:
+    """Make the run of a stage and, if it is the first of its execution, the one above it.
+
+    Args:
+        client: of MLflow.
+        runs: of the execution.
+        opening: what the stage has told of itself.
+        command: that started the execution.
+    """
+    name, begun_ms = opening["stage"], opening["time_ms"]
+    git = git_tags() | {"mlflow.source.type": "JOB"}
+    with one_writer():
+        runs.sweep()
+        parent = runs.above(git | {"mlflow.source.name": command}, begun_ms)
+        run_id = runs.joined(name, parent) if opening["joins"] else None
+        if run_id is None:
+            own = " ".join(["python", *opening["command"]])
+            tags = git | dvc_tags() | {"mlflow.source.name": own}
+            run_id = runs.stage(name, parent, tags, begun_ms)
+        writer = RunWriter(client, run_id, parent)
+        tag_hashes(writer, runs)
+    writer.begin(opening["params"], opening["tags"])
+    return writer
+
+
+def end(client: MlflowClient, runs: ExecutionRuns, writer: RunWriter, state: str, ms: int) -> None:
+    """End a stage's run, and let the one above it follow.
+
+    Args:
+        client: of MLflow.
+        runs: of the execution.
+        writer: of the run.
+        state: how the stage ended.
+        ms: when, in milliseconds since the epoch.
+    """
+    with one_writer():
+        _again(lambda: client.set_tag(writer.run_id, "state", state))
+        _again(lambda: client.set_terminated(writer.run_id, _STATUS[state], ms))
+        _again(lambda: runs.settle(writer.parent))
+
+
 def record(opening: Mapping[str, Any], lines: Iterable[str], answer: Callable[[], None]) -> int:
     """Write one run from the messages of a ``StageRecord``.
 
@@ -190,25 +233,12 @@ def record(opening: Mapping[str, Any], lines: Iterable[str], answer: Callable[[]
         The exit code.
     """
     execution = find_execution(opening["pid"], os.environ.get(STAGE_VARIABLE))
-    git = git_tags() | {"mlflow.source.type": "JOB"}
-    facts = git | dvc_tags()
     mlflow, experiment = open_experiment()
     client: MlflowClient = mlflow.MlflowClient()
     runs = ExecutionRuns(client, experiment, execution)
-    with one_writer():
-        runs.sweep()
-        begun_ms, stage = opening["time_ms"], opening["stage"]
-        parent = runs.above(git | {"mlflow.source.name": execution.command}, begun_ms)
-        run_id = runs.joined(stage, parent) if opening["joins"] else None
-        if run_id is None:
-            command = " ".join(["python", *opening["command"]])
-            tags = facts | {"mlflow.source.name": command}
-            run_id = runs.stage(stage, parent, tags, begun_ms)
-        writer = RunWriter(client, run_id, parent)
-        tag_hashes(writer, runs)
-    writer.begin(opening["params"], opening["tags"])
-    monitor = _monitor(run_id) if opening["machine"] else None
-    last = {"state": "lost"}
+    writer = begin(client, runs, opening, execution.command)
+    monitor = _monitor(writer.run_id) if opening["machine"] else None
+    last: dict[str, Any] = {"state": "lost"}
     try:
         for message in map(json.loads, lines):
             if "state" in message:
@@ -219,20 +249,14 @@ def record(opening: Mapping[str, Any], lines: Iterable[str], answer: Callable[[]
         signal.alarm(LAST_S)
         if monitor is not None:
             monitor.finish()
-        state, ended_ms = last["state"], last.get("time_ms") or time.time_ns() // 1_000_000
-        with one_writer():
-            _again(lambda: client.set_tag(run_id, "state", state))
-            _again(lambda: client.set_terminated(run_id, _STATUS[state], ended_ms))
-            _again(lambda: runs.settle(parent))
+        ended_ms = last.get("time_ms") or time.time_ns() // 1_000_000
+        end(client, runs, writer, last["state"], ended_ms)
     if writer.lost:
         sys.stderr.write(f"{len(writer.lost)} messages lost: {writer.lost[-1]}\n")
         return 1
     answer()
-    if (
-        state == "finished"
-        and STAGE_VARIABLE in os.environ
-        and written_since(ended_ms / 1000, HASHES_S)
-    ):
+    by_dvc = last["state"] == "finished" and STAGE_VARIABLE in os.environ
+    if by_dvc and written_since(ended_ms / 1000, HASHES_S):
         with one_writer():
             tag_hashes(writer, runs)
     return 0
