@@ -23,6 +23,7 @@ from pipelines.lineage import with_lineage
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import load
 from pipelines.progress import console, progress_bar
+from pipelines.tracking import StageRecord
 from pipelines.train_clips import SPLIT, choose, train_ids
 from pipelines.units import join
 from pipelines.work_cache import WorkCache, local_shard
@@ -99,10 +100,18 @@ def main() -> None:
             items.append(item)
             bar.update(len(items), 0)
     items.sort(key=lambda item: item.clip_id)
-    aligner, curve = train_aligner(items, section.iterations, section.max_gaussians, params.seed)
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    aligner.save(OUTPUT)
-    write_atomic(OUTPUT / "curve.csv", curve_bytes(curve))
+    values = section.model_dump() | {"clips": len(items), "seed": params.seed}
+    with StageRecord("align_train", values, wanted=params.ray.mlflow) as run:
+        aligner, curve = train_aligner(
+            items, section.iterations, section.max_gaussians, params.seed
+        )
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        aligner.save(OUTPUT)
+        write_atomic(OUTPUT / "curve.csv", curve_bytes(curve))
+        for row in curve[1:]:  # the flat start has no likelihood
+            point = {"log_likelihood": row.log_likelihood, "aligned": row.aligned}
+            run.point(point, row.iteration)
+        run.keep(OUTPUT, f"models/{OUTPUT.name}")
     last = curve[-1]
     seconds = sum(clip.duration_s for clip in clips if clip.clip_id in wanted)
     console.print(

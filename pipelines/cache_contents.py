@@ -230,6 +230,8 @@ def plan(
 def local_garbage(folder: Path, now_s: float, fetched_age_s: float) -> list[Path]:
     """What dead processes left in a local cache folder, and fetched copies long unused.
 
+    What waits for MLflow counts as a copy: a process that ends removes its own.
+
     Args:
         folder: the cache folder.
         now_s: seconds since 1970.
@@ -242,7 +244,7 @@ def local_garbage(folder: Path, now_s: float, fetched_age_s: float) -> list[Path
             for path in sorted((folder / name).rglob(".*"))
             if is_temporary(path) and path.is_file() and now_s - path.stat().st_mtime > GRACE_S
         ]
-    for copy in sorted((folder / "fetched").glob("*")):
+    for copy in sorted([*(folder / "fetched").glob("*"), *(folder / "mlflow").glob("*")]):
         used = max((e.modified_s for e in files_below(copy)), default=copy.stat().st_mtime)
         if now_s - used > fetched_age_s:
             garbage.append(copy)

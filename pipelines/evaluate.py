@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -42,6 +43,7 @@ from pipelines.mainguard import guarded
 from pipelines.params import Params, load
 from pipelines.quarantine import write_table
 from pipelines.scores import SCORES, SPLIT, read_scores, tested_clips
+from pipelines.tracking import StageRecord
 from pipelines.work_cache import WorkCache, local_shards
 
 CROPS = Path("data/crops")
@@ -275,6 +277,10 @@ def main() -> None:
     params = load()
     run(plan(params), params.ray, params.storage)
     write_all(local_shards(OUTPUT, WorkCache.of(params.storage.root)), params)
+    with StageRecord("evaluate", wanted=params.ray.mlflow, joins=True) as record:
+        files = [METRIC_FILES / f"{dataset}.json" for dataset in params.datasets.sets]
+        files = [file for file in files if file.is_file()]
+        record.results(files, register="DVC_EXP_NAME" not in os.environ)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from pipelines.units import Unit, pinned, units_of
 from pipelines.work_cache import (
     Finished,
     WorkCache,
+    digest_of,
     digest_path,
     package_version,
     partial,
@@ -342,6 +343,7 @@ def run(job: Job, ray_params: RayParams, storage: StorageParams | None = None) -
         faults_named(job.stage, job.output),
     ):
         keys = keys_of(job)
+        view.keyed(digest_of(keys))
         execution.restore(keys)
         cached = [unit for unit in job.units if unit.name in finished]
         view.restored(sum(len(unit.clips) for unit in cached), len(cached))

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipelines.progress import Figures, StageBar
-from pipelines.tracking import StageRecord
+from pipelines.tracking import End, StageRecord
 
 __all__ = ["Figures", "LiveView", "Rate", "State"]
 
@@ -146,7 +146,8 @@ class LiveView:
         self._figures = Figures(stage, clips_in, 0, 0, shards, 0, 0, 0, 0, 0, 0.0, 0.0, None)
         self._dashboard = dashboard
         self._clips_cached = 0
-        self._mlflow = mlflow and os.environ.get("DIMITRA_MLFLOW", "1") != "0"
+        self._mlflow = mlflow
+        self._work_key = ""
         self._record: StageRecord | None = None
         self._file = LiveFile(folder, stage)
         self._bar = StageBar()
@@ -173,6 +174,10 @@ class LiveView:
             self._bar.announce(self._figures.stage, self._dashboard)
         self._bar.begin(self._figures.stage, self._figures.clips_in)
         return self
+
+    def keyed(self, work_key: str) -> None:
+        """Tell the digest of all that the stage's bytes depend on."""
+        self._work_key = work_key
 
     def restored(self, clips: int, shards: int) -> None:
         """Tell how much came from the work cache: it counts as done, not towards the rate.
@@ -212,17 +217,45 @@ class LiveView:
             clips_per_s=rate,
             left_s=(self._figures.clips_in - done) / rate if rate > 0 else None,
         )
-        if self._mlflow and self._record is None:
-            self._mlflow = False  # one attempt
-            self._record = StageRecord.start(self._figures, self._dashboard)
+        if self._record is None:
+            self._record = self._recorded()
         self._bar.show(self._figures)
         if now_s >= self._next_line_s:
             self._next_line_s = now_s + LINE_EVERY_S
             self._file.write(self._figures, "running", dashboard=self._dashboard)
             if self._record is not None:
-                self._record.log(self._figures)
+                self._log(self._record)
 
-    def close(self, state: State, error: str | None = None) -> None:
+    def _recorded(self) -> StageRecord:
+        """The run in MLflow, begun."""
+        figures = self._figures
+        tags = {"work_key": self._work_key, "dashboard": self._dashboard}
+        return StageRecord(
+            figures.stage,
+            {
+                "shards": figures.shards,
+                "clips_in": figures.clips_in,
+                "shards_cached": figures.shards_cached,
+                "workers": figures.workers,
+            },
+            {name: value for name, value in tags.items() if value},
+            wanted=self._mlflow,
+        )
+
+    def _log(self, record: StageRecord) -> None:
+        """Add a point to the run in MLflow."""
+        figures = self._figures
+        record.point(
+            {
+                "clips_per_second": figures.clips_per_s,
+                "clips_done": figures.done,
+                "quarantined": figures.quarantined,
+                "shards_done": figures.shards_done,
+            },
+            round(figures.elapsed_s),
+        )
+
+    def close(self, state: End, error: str | None = None) -> None:
         """Write the last line and end the MLflow run.
 
         Args:
@@ -236,7 +269,7 @@ class LiveView:
         )
         self._file.write(self._figures, state, dashboard=self._dashboard, error=error)
         if self._record is not None:
-            self._record.log(self._figures)
+            self._log(self._record)
             self._record.close(state)
 
     def __exit__(

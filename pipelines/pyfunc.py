@@ -10,6 +10,8 @@ import base64
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +103,17 @@ class TalkingHead(PythonModel):
             }
 
 
-def export(models: Path, params: Path | None, out: Path) -> None:
-    """Write an MLflow model that needs this package, but no checkout.
+@contextmanager
+def assembled(models: Path, params: Path | None) -> Iterator[dict[str, Any]]:
+    """The arguments of MLflow's ``save_model``: all that a video needs, in a folder of its own.
 
     Args:
         models: folder of the trained parts.
         params: parameters under which they were trained; None looks in and beside the folder.
-        out: folder to make.
 
     Raises:
         AnimationError: the models will not do.
-        StageError: ``out`` is there already.
     """
-    if out.exists():
-        raise StageError(f"{out} is there already; choose another folder, or remove it")
     file = parameter_file(models, params)
     settings = read_settings(file)
     load_models(models, settings)
@@ -130,11 +129,28 @@ def export(models: Path, params: Path | None, out: Path) -> None:
         if renderer is not None:
             shutil.copytree(renderer, own / OWN_RENDERER)
         shutil.copyfile(file, own / PARAMS)
-        mlflow.pyfunc.save_model(
-            path=str(out),
-            python_model=str(SCRIPT),
-            artifacts={ARTIFACT: str(own)},
-            signature=SIGNATURE,
-            code_paths=[str(ROOT / "dimitra"), str(ROOT / "pipelines")],
-            pip_requirements=str(ROOT / "constraints.txt"),
-        )
+        yield {
+            "python_model": str(SCRIPT),
+            "artifacts": {ARTIFACT: str(own)},
+            "signature": SIGNATURE,
+            "code_paths": [str(ROOT / "dimitra"), str(ROOT / "pipelines")],
+            "pip_requirements": str(ROOT / "constraints.txt"),
+        }
+
+
+def export(models: Path, params: Path | None, out: Path) -> None:
+    """Write an MLflow model that needs this package, but no checkout.
+
+    Args:
+        models: folder of the trained parts.
+        params: parameters under which they were trained; None looks in and beside the folder.
+        out: folder to make.
+
+    Raises:
+        AnimationError: the models will not do.
+        StageError: ``out`` is there already.
+    """
+    if out.exists():
+        raise StageError(f"{out} is there already; choose another folder, or remove it")
+    with assembled(models, params) as content:
+        mlflow.pyfunc.save_model(path=str(out), **content)

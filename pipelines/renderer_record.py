@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,9 +24,8 @@ from rich.progress import (
 from dimitra.render.renderer_state import RendererStep
 from dimitra.render.renderer_training import StepTime
 from pipelines.progress import console
-from pipelines.tracking import open_experiment
+from pipelines.tracking import StageRecord
 
-EXPERIMENT = "renderer"
 LOG_EVERY = 10
 """Steps between two points of the curve in MLflow; ``curve.csv`` has every step."""
 
@@ -38,8 +39,7 @@ class RendererRecord:
     """
 
     steps: int
-    _mlflow: ModuleType
-    _run_id: str
+    _run: StageRecord
     _bar: Progress
     _task: TaskID
     _pace: list[StepTime] = field(default_factory=list)
@@ -58,22 +58,29 @@ class RendererRecord:
         }
         self._pace.clear()
         step = point.pop("step")
-        self._mlflow.log_metrics(point, step=step, synchronous=True, run_id=self._run_id)
+        self._run.point(point, step)
 
     def resumed(self, steps: int) -> None:
         """It goes on after so many steps."""
-        self._mlflow.MlflowClient().set_tag(self._run_id, "resumed_after_steps", steps)
+        self._run.tag("resumed_after_steps", steps)
         console.print(f"goes on from the state saved after step {steps}", soft_wrap=True)
 
     def picture(self, sheet: NDArray[np.uint8], steps: int) -> None:
         """Keep a sheet of photos, drawn pictures and true ones."""
-        name = f"pictures/step-{steps:07d}.png"
-        self._mlflow.MlflowClient().log_image(self._run_id, sheet, name)
+        if not self._run.on:
+            return
+        content = io.BytesIO()
+        Image.fromarray(sheet).save(content, "PNG")
+        self._run.picture(content.getvalue(), f"pictures/step-{steps:07d}.png")
+
+    def trained(self, folder: Path) -> None:
+        """Keep the trained renderer where ``dimitra animate`` looks for it beside ``models``."""
+        self._run.keep(folder, f"models/renderers/{folder.name}")
 
 
 @contextmanager
 def renderer_recorded(
-    steps: int, values: Mapping[str, Any], tags: Mapping[str, str]
+    steps: int, values: Mapping[str, Any], tags: Mapping[str, str], mlflow: bool = True
 ) -> Iterator[RendererRecord]:
     """A run in MLflow with a progress bar.
 
@@ -81,8 +88,8 @@ def renderer_recorded(
         steps: of the whole training.
         values: parameters.
         tags: digests of the inputs.
+        mlflow: ``ray.mlflow`` of the parameters.
     """
-    mlflow = open_experiment(EXPERIMENT)
     bar = Progress(
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -92,8 +99,6 @@ def renderer_recorded(
         console=console,
         disable=not console.is_terminal,
     )
-    with mlflow.start_run(run_name="renderer") as run, bar:
-        mlflow.log_params(dict(values))
-        mlflow.set_tags(dict(tags))
+    with StageRecord("train_renderer", values, tags, wanted=mlflow, machine=True) as run, bar:
         task = bar.add_task("renderer", total=steps, loss=float("nan"))
-        yield RendererRecord(steps, mlflow, run.info.run_id, bar, task)
+        yield RendererRecord(steps, run, bar, task)

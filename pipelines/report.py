@@ -37,6 +37,7 @@ from pipelines.inputs import require_made
 from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import Params, load
+from pipelines.tracking import StageRecord
 from pipelines.work_cache import WorkCache, local_shards
 
 DATA_FILES = ("templates/report.html", "templates/report.css", "templates/report.js")
@@ -478,7 +479,10 @@ def render_page(root: Path, params: Params, output: Path) -> None:
 
 def main() -> None:
     """Write the report of the run in the working folder."""
-    render_page(Path(), load(), REPORT)
+    params = load()
+    with StageRecord("report", wanted=params.ray.mlflow) as run:
+        render_page(Path(), params, REPORT)
+        run.keep(REPORT, "report")
 
 
 if __name__ == "__main__":

@@ -1,255 +1,295 @@
-"""MLflow: the database of the main checkout, and the record of a shard job in it.
+"""The record of a stage in MLflow, as the stage sees it: a pipe to a process of its own.
 
-A shard job is recorded by a process of its own, fed through a pipe. Importing MLflow takes seconds
-and 200 MB, and its database or server may be slow or away; none of that can hold up or fail the
-stage, and a driver that is killed closes the pipe, so that its run does not stay "running".
+Importing MLflow takes seconds and 200 MB, and its database or server may be slow or away; none of
+that can hold up or fail the stage. A stage that is killed closes the pipe, so that its run does
+not stay "running". The process is ``pipelines.mlflow_recorder``; see docs/mlflow.md.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import logging
 import os
+import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Self
+from types import TracebackType
+from typing import Any, Literal, Self
 
-from pipelines.checkout import main_checkout
-from pipelines.progress import Figures
+from pipelines.checkout import cache_folder
 
 logger = logging.getLogger(__name__)
 
-PREPROCESSING = "preprocessing"
-"""The experiment of the shard jobs."""
+SWITCH = "DIMITRA_MLFLOW"
+"""Environment variable; ``0`` turns the record off."""
 FLUSH_S = 10.0
 """How long a stage waits at its end for what is not yet written."""
-_LAST_S = 60
-"""How long the recording process may outlive the stage."""
-_TRIES = 3
-_FAILURES = 5
-"""Points in a row that cannot be written before the recording is given up."""
-_GIT_TIMEOUT_S = 20.0
-_STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "lost": "KILLED"}
+DONE = b"done"
+"""First word of the process's answer when all is written."""
+_EXIT_S = 1.0
+_POINT = b'{"metrics"'
+"""How a point begins that is wholly unwritten."""
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""A server that does not answer is an error after half a minute, and nothing is drawn on the
+terminal; the environment overrides."""
 
-
-def tracking_uri() -> str:
-    """``MLFLOW_TRACKING_URI``, else ``mlflow.db`` of the main checkout."""
-    named = os.environ.get("MLFLOW_TRACKING_URI")
-    return named or f"sqlite:///{main_checkout() / 'mlflow.db'}"
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """One process at a time on a database file: MLflow makes its tables when it is first opened."""
-    _, is_file, path = uri.partition("sqlite:///")
-    if not is_file:
-        yield
-        return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{path}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def open_experiment(name: str) -> ModuleType:
-    """MLflow with its database opened and an experiment chosen, made where it was not."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import mlflow
-
-    uri = tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    with _alone(uri):
-        mlflow.set_experiment(name)
-    return mlflow
-
-
-def git_commit() -> str:
-    """Commit of the working folder, with ``-dirty`` where files differ; empty outside git."""
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    result = subprocess.run(  # noqa: S603 - an argument list, no shell
-        [git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
-        capture_output=True,
-        text=True,
-        timeout=_GIT_TIMEOUT_S,
-        check=False,
-    )
-    return result.stdout.strip()
+End = Literal["finished", "failed", "interrupted"]
 
 
 class StageRecord:
     """The MLflow run of one execution of a stage, written by a process of its own.
 
+    As a context manager it ends the run as its block ends. Where the record is off, or its process
+    cannot be started, every method does nothing.
+
     Args:
-        figures: of the stage as it begins; its sizes become the run's parameters.
-        dashboard: address of Ray's dashboard, kept as a tag.
+        stage: its name, ``crop`` or ``train@lips``; that of the run.
+        params: parameters of the run.
+        tags: digests of the inputs, for example.
+        wanted: ``ray.mlflow`` of the parameters; ``DIMITRA_MLFLOW=0`` turns it off everywhere.
+        joins: write to the last run of this stage in this execution of the pipeline, where there
+            is one.
+        machine: also sample processor, memory and GPU.
     """
 
-    def __init__(self, figures: Figures, dashboard: str | None = None) -> None:
-        self._stage = figures.stage
-        self._warned = False
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the record
-        root = str(Path(__file__).resolve().parents[1])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.tracking"],
-            stdin=subprocess.PIPE,
-            stdout=self._errors,
-            stderr=self._errors,
-            env={**_BOUNDED, **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # Ctrl-C is for the driver, which then says how it ended
-        )
-        os.set_blocking(self._pipe, False)
-        params = {
-            "stage": figures.stage,
-            "shards": figures.shards,
-            "clips_in": figures.clips_in,
-            "workers": figures.workers,
+    def __init__(
+        self,
+        stage: str,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        *,
+        wanted: bool = True,
+        joins: bool = False,
+        machine: bool = False,
+    ) -> None:
+        self._stage = stage
+        self._process: subprocess.Popen[bytes] | None = None
+        self._warned = self._closed = False
+        self._due: list[bytes] = []
+        if not wanted or os.environ.get(SWITCH, "1") == "0":
+            return
+        opening = {
+            "stage": stage,
+            "pid": os.getpid(),
+            "command": sys.orig_argv[1:],
+            "time_ms": _now_ms(),
+            "params": dict(params or {}),
+            "tags": dict(tags or {}),
+            "joins": joins,
+            "machine": machine,
         }
-        tags = {"dashboard": dashboard} if dashboard else {}
-        self._send({"params": params, "tags": tags})
-
-    @classmethod
-    def start(cls, figures: Figures, dashboard: str | None = None) -> Self | None:
-        """Begin a record; None, and a warning, where the machine has no room for its process."""
         try:
-            return cls(figures, dashboard)
+            folder = cache_folder() / "mlflow"
+            folder.mkdir(parents=True, exist_ok=True)
+            self._spool = Path(tempfile.mkdtemp(dir=folder))
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the record
+            self._process = self._start(opening)
         except OSError as error:
-            logger.warning("%s: no MLflow record (the stage goes on): %s", figures.stage, error)
-            return None
+            self._warn(str(error))
 
     @property
-    def _pipe(self) -> int:
-        if self._process.stdin is None:
-            raise RuntimeError("the recording process has no standard input")
-        return self._process.stdin.fileno()
+    def on(self) -> bool:
+        """Whether anything is recorded."""
+        return self._process is not None and not self._warned
 
-    def log(self, figures: Figures) -> None:
+    def _start(self, opening: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        root = str(Path(__file__).resolve().parents[1])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        (self._spool / "opening.json").write_text(json.dumps(opening, default=str))
+        process = subprocess.Popen(  # noqa: S603 - an argument list, no shell
+            [sys.executable, "-m", "pipelines.mlflow_recorder", str(self._spool)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**SETTINGS, **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,  # Ctrl-C is for the stage, which then says how it ended
+        )
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+        return process
+
+    def point(self, metrics: Mapping[str, float], step: int) -> None:
         """Add a point to the run's curves; dropped where the process cannot keep up."""
-        metrics = {
-            "clips_per_second": figures.clips_per_s,
-            "clips_done": figures.done,
-            "quarantined": figures.quarantined,
-            "shards_done": figures.shards_done,
-        }
-        step = round(figures.elapsed_s)
-        self._send({"metrics": metrics, "step": step, "time_ms": time.time_ns() // 1_000_000})
+        point = {"metrics": dict(metrics), "step": step, "time_ms": _now_ms()}
+        self._send(point, may_drop=True)
 
-    def close(self, state: str) -> None:
+    def tag(self, name: str, value: object) -> None:
+        """Set a tag of the run."""
+        self._send({"tags": {name: str(value)}})
+
+    def keep(self, path: Path, folder: str) -> None:
+        """Log a file, or all files of a folder, among the run's artifacts.
+
+        What is there now is logged, even if DVC or the next run replaces it before that is done.
+
+        Args:
+            path: of the file or folder.
+            folder: within the artifacts.
+        """
+        if not self.on:
+            return
+        place = self._place(path.name)
+        try:
+            place.parent.mkdir()
+            if path.is_dir():
+                shutil.copytree(path, place, copy_function=_held)
+            else:
+                _held(path, place)
+        except (OSError, shutil.Error) as error:
+            logger.warning("%s: %s is not in MLflow: %s", self._stage, path, error)
+            return
+        self._send({"keep": str(place), "folder": folder})
+
+    def picture(self, content: bytes, name: str) -> None:
+        """Log a file whose bytes are at hand; ``name`` is its path within the artifacts."""
+        if not self.on:
+            return
+        folder, _, file = name.rpartition("/")
+        place = self._place(file)
+        try:
+            place.parent.mkdir()
+            place.write_bytes(content)
+        except OSError as error:
+            logger.warning("%s: %s is not in MLflow: %s", self._stage, name, error)
+            return
+        self._send({"keep": str(place), "folder": folder})
+
+    def _place(self, name: str) -> Path:
+        """Where a file waits for the process, by itself."""
+        return self._spool / str(time.monotonic_ns()) / name
+
+    def results(self, files: Sequence[Path], register: bool) -> None:
+        """Log tables of metrics, to the run and to the one above it.
+
+        Args:
+            files: ``metrics/<dataset>.json``.
+            register: also make a version of the trained models in the registry.
+        """
+        self._send({"results": [str(file.resolve()) for file in files], "register": register})
+
+    def close(self, state: End) -> None:
         """End the run, and wait a while for what is not yet written.
 
         Args:
-            state: ``finished``, ``failed`` or ``interrupted``; a tag of the run.
+            state: how the stage ended; a tag of the run.
         """
-        self._send({"state": state})
+        process, self._closed = self._process, True
+        if process is None or process.stdin is None or process.stdout is None:
+            return
+        self._send({"state": state, "time_ms": _now_ms()})
+        until_s = time.monotonic() + FLUSH_S
+        while self._due and self.on and (left_s := until_s - time.monotonic()) > 0:
+            select.select([], [process.stdin], [], left_s)
+            self._flush()
+        process.stdin.close()
         try:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            if self._process.wait(timeout=FLUSH_S) != 0:
-                self._warn()
-        except subprocess.TimeoutExpired:
-            logger.warning(
-                "%s: MLflow is slow; its record follows within %d s", self._stage, _LAST_S
-            )
+            left_s = max(until_s - time.monotonic(), 0.0)
+            if not select.select([process.stdout], [], [], left_s)[0]:
+                logger.warning("%s: MLflow is slow; its record follows", self._stage)
+            elif os.read(process.stdout.fileno(), len(DONE)) != DONE:
+                self._died(process)
+            else:  # under DVC it stays, until the hashes of the outputs are known
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0 if "DVC_STAGE" in os.environ else _EXIT_S)
         finally:
+            process.stdout.close()
             self._errors.close()
 
-    def _send(self, message: Mapping[str, Any]) -> None:
-        """Hand a message over, in one piece and without waiting.
+    def __enter__(self) -> Self:
+        return self
 
-        A pipe takes up to 4,096 bytes whole or not at all (POSIX, ``PIPE_BUF``).
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._closed:
+            return
+        if error is None:
+            self.close("finished")
+        else:
+            self.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+
+    def _send(self, message: Mapping[str, Any], may_drop: bool = False) -> None:
+        """Hand a message over without waiting; what the pipe has no room for follows later.
+
+        Args:
+            message: what JSON can hold.
+            may_drop: leave it out where there is no room.
+        """
+        if not self.on:
+            return
+        self._flush()
+        if self._due and may_drop:
+            logger.debug("%s: MLflow is slow; a point is left out", self._stage)
+            return
+        self._due.append(json.dumps(message).encode() + b"\n")
+        self._flush()
+        if may_drop:
+            self._due = [line for line in self._due if not line.startswith(_POINT)]
+
+    def _flush(self) -> None:
+        """Write as much of what is due as the pipe takes."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        try:
+            while self._due:
+                written = os.write(process.stdin.fileno(), self._due[0])
+                self._due[0] = self._due[0][written:]
+                if not self._due[0]:
+                    del self._due[0]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._due.clear()
+            self._died(process)
+
+    def _died(self, process: subprocess.Popen[bytes]) -> None:
+        """Say why the process stopped, once; it has closed its pipes, and may still be at its end.
+
+        Its folder is removed here, since it no longer can.
         """
         if self._warned:
             return
-        try:
-            os.write(self._pipe, json.dumps(message).encode() + b"\n")
-        except BlockingIOError:
-            logger.debug("%s: MLflow is slow; a point is left out", self._stage)
-        except BrokenPipeError:
-            self._process.wait()
-            self._warn()
-
-    def _warn(self) -> None:
-        if self._warned:
-            return
-        self._warned = True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_EXIT_S)
+        shutil.rmtree(self._spool, ignore_errors=True)
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").split("\n")
-        why = next((line for line in reversed(lines) if line.strip()), "no reason given")
+        self._warn(next((line for line in reversed(lines) if line.strip()), "no reason given"))
+
+    def _warn(self, why: str) -> None:
+        self._warned = True
         logger.warning(
-            "%s: no MLflow record (the stage goes on): %s; see MLFLOW_TRACKING_URI, or set "
-            "DIMITRA_MLFLOW=0",
+            "%s: no MLflow record, or an incomplete one (the stage goes on): %s; see "
+            "MLFLOW_TRACKING_URI, or set %s=0",
             self._stage,
             why,
+            SWITCH,
         )
 
 
-_BOUNDED = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-}
-"""A server that does not answer is an error after half a minute; the environment overrides."""
+def _held(source: str | Path, target: str | Path) -> None:
+    """A second name of a file, or a copy where it lies on another disk."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
-def record(lines: Iterable[str]) -> int:
-    """Write one run from the messages of a ``StageRecord``; returns the exit code.
-
-    A driver that died closes the pipe without a state: the run then ends as ``lost``.
-    """
-    messages = (json.loads(line) for line in lines)
-    first = next(messages, None)
-    if first is None:
-        return 0
-    mlflow = open_experiment(PREPROCESSING)
-    from mlflow.exceptions import MlflowException
-
-    lost: list[str] = []
-    in_a_row = 0
-    state = "lost"
-    run = mlflow.start_run(run_name=first["params"]["stage"], log_system_metrics=False)
-    mlflow.log_params(first["params"])
-    mlflow.set_tags({**first["tags"], "git_commit": git_commit(), "state": "running"})
-    client = mlflow.MlflowClient()
-    for message in messages:
-        if "state" in message:
-            state = message["state"]
-            break
-        try:
-            mlflow.log_metrics(
-                message["metrics"],
-                step=message["step"],
-                timestamp=message["time_ms"],
-                synchronous=True,
-            )
-            in_a_row = 0
-        except MlflowException as error:  # a locked database: the next point comes soon
-            lost.append(str(error))
-            in_a_row += 1
-            if in_a_row == _FAILURES:
-                raise
-    signal.alarm(_LAST_S)
-    for left in reversed(range(_TRIES)):
-        try:
-            client.set_tag(run.info.run_id, "state", state)
-            mlflow.end_run(_STATUS[state])
-            break
-        except MlflowException:
-            if not left:
-                raise
-    if lost:
-        sys.stderr.write(f"{len(lost)} points lost: {lost[-1]}\n")
-    return 1 if lost else 0
-
-
-if __name__ == "__main__":
-    sys.exit(record(sys.stdin))
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -189,14 +189,16 @@ def train_part(params: Params, part: ModelPart) -> None:
     )
     tags = {f"input.{Path(place).name}": sha256 for place, sha256 in plan.shards}
     group = params.train.workers > 1 or address_of(params.ray) != LOCAL
-    with recorded(part, config.steps, values, tags | {"part": part}) as record:
+    tags |= {"part": part, "work_key": plan.key}
+    with recorded(part, config.steps, values, tags, params.ray.mlflow) as record:
         pictures = _Pictures(plan, corpus, record)
         if group:
             model, curve = _together(plan, record, pictures, corpus)
         else:
             model, curve = _alone(plan, record, pictures)
-    trained = trained_part(plan, model)
-    checkpoint.save(MODELS / part, trained, config, params.seed, curve, audit)
+        trained = trained_part(plan, model)
+        checkpoint.save(MODELS / part, trained, config, params.seed, curve, audit)
+        record.trained(MODELS / part)
     plan.states.clear()
     console.print(f"train {part}: {config.steps} steps, last loss {curve[-1].loss:.4f}")
 

@@ -219,9 +219,10 @@ def train(params: Params, output: Path = OUTPUT) -> None:
         "clips": len(plan.corpus.clip_ids),
     }
     tags = {f"input.{name}": sha256 for name, sha256 in plan.inputs.items()}
+    tags["work_key"] = plan.key
     resumed = plan.states.latest()
     with (
-        renderer_recorded(config.steps, values, tags) as record,
+        renderer_recorded(config.steps, values, tags, params.ray.mlflow) as record,
         deterministic(section.threads, device),
     ):
 
@@ -247,23 +248,24 @@ def train(params: Params, output: Path = OUTPUT) -> None:
             )
         except (RendererDivergedError, ValueError) as error:
             raise StageError(f"train_renderer: {error}") from error
-    renderer_checkpoint.save(
-        output,
-        scale.folded(network.cpu().state_dict()),
-        plan.settings,
-        params.fit.face_model,
-        section.size,
-        asdict(config)
-        | {
-            "pairs": section.pairs,
-            "loss": section.loss,
-            "vgg_weights": section.vgg_weights,
-            "normalise": section.normalise,
-            "seed": params.seed,
-            "inputs": plan.inputs,
-        },
-        curve,
-    )
+        renderer_checkpoint.save(
+            output,
+            scale.folded(network.cpu().state_dict()),
+            plan.settings,
+            params.fit.face_model,
+            section.size,
+            asdict(config)
+            | {
+                "pairs": section.pairs,
+                "loss": section.loss,
+                "vgg_weights": section.vgg_weights,
+                "normalise": section.normalise,
+                "seed": params.seed,
+                "inputs": plan.inputs,
+            },
+            curve,
+        )
+        record.trained(output)
     plan.states.clear()
     console.print(f"train_renderer: {config.steps} steps, last loss {curve[-1].loss:.4f}")
 

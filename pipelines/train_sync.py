@@ -30,7 +30,7 @@ from pipelines.lineage import with_lineage
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import Params, load
 from pipelines.progress import console, progress_bar
-from pipelines.tracking import open_experiment
+from pipelines.tracking import StageRecord
 from pipelines.train_clips import SPLIT, choose, train_ids
 from pipelines.units import join
 from pipelines.work_cache import WorkCache, digest_of, local_shard, package_version
@@ -123,20 +123,23 @@ def main() -> None:
             bar.update(len(items), 0)
     config = SyncTraining(section.steps, section.clips, section.windows, section.learning_rate)
     facts = facts_of(params, units, [item.clip_id for item in items])
-    mlflow = open_experiment("sync")
-    with mlflow.start_run(run_name="sync"), progress_bar("train_sync", section.steps) as bar:
-        mlflow.log_params(asdict(config) | {"width": section.width, "seed": params.seed})
-        mlflow.set_tags({"code": facts["code"], "clip_ids_sha256": facts["clip_ids_sha256"]})
+    values = asdict(config) | {"width": section.width, "seed": params.seed}
+    tags = {name: str(facts[name]) for name in ("code", "clip_ids_sha256")}
+    with (
+        StageRecord("train_sync", values, tags, wanted=params.ray.mlflow) as run,
+        progress_bar("train_sync", section.steps) as bar,
+    ):
 
         def on_step(record: SyncStep) -> None:
             bar.update(record.step + 1, 0)
             if record.step % _LOG_EVERY == 0 or record.step == section.steps - 1:
                 point = {"loss": record.loss, "accuracy": record.accuracy}
-                mlflow.log_metrics(point, step=record.step, synchronous=True)
+                run.point(point, record.step)
 
         network, curve = train(items, CompactConfig(section.width), config, params.seed, on_step)
-    save(OUTPUT, network, facts)
-    write_atomic(OUTPUT / "curve.csv", curve_bytes(curve))
+        save(OUTPUT, network, facts)
+        write_atomic(OUTPUT / "curve.csv", curve_bytes(curve))
+        run.keep(OUTPUT, OUTPUT.as_posix())
     console.print(
         f"train_sync: {section.steps} steps on {len(items)} clips, last loss {curve[-1].loss:.4f}"
     )

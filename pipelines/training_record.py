@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 from rich.progress import (
@@ -22,27 +22,22 @@ from dimitra.cmdt.resume import StepRecord
 from dimitra.cmdt.training import StepTiming
 from pipelines.motion_plot import MotionPlot
 from pipelines.progress import console
-from pipelines.tracking import open_experiment
+from pipelines.tracking import StageRecord
 
 LOG_EVERY = 10
 """Steps between two points of the curve in MLflow; ``curve.csv`` has every step."""
-_SYSTEM_EVERY_S = 5.0
-"""Seconds between two samples of processor, memory and GPU."""
 
 
 @dataclass
 class TrainingRecord:
     """Takes down a training as it goes; made by ``recorded``, used from any thread.
 
-    MLflow's current run belongs to a thread, so the run is named everywhere.
-
     Attributes:
         steps: of the whole training.
     """
 
     steps: int
-    _mlflow: ModuleType
-    _run_id: str
+    _run: StageRecord
     _bar: Progress
     _task: TaskID
     _pace: list[StepTiming] = field(default_factory=list)
@@ -54,7 +49,7 @@ class TrainingRecord:
         if record.step % LOG_EVERY == 0 or record.step == self.steps - 1:
             point = asdict(record) | self._throughput()
             step = point.pop("step")
-            self._mlflow.log_metrics(point, step=step, synchronous=True, run_id=self._run_id)
+            self._run.point(point, step)
 
     def _throughput(self) -> dict[str, float]:
         """Of the steps since the last point."""
@@ -69,30 +64,36 @@ class TrainingRecord:
 
     def resumed(self, steps: int) -> None:
         """It goes on after so many steps."""
-        self._mlflow.MlflowClient().set_tag(self._run_id, "resumed_after_steps", steps)
+        self._run.tag("resumed_after_steps", steps)
         console.print(f"goes on from the state saved after step {steps}", soft_wrap=True)
 
     def plot(self, plot: MotionPlot) -> None:
         """Keep a picture of motion that the model makes, beside the truth."""
-        name = f"motion/step-{plot.steps:07d}.png"
-        self._mlflow.MlflowClient().log_figure(self._run_id, plot.figure, name)
+        if not self._run.on:
+            return
+        content = io.BytesIO()
+        plot.figure.savefig(content)
+        self._run.picture(content.getvalue(), f"motion/step-{plot.steps:07d}.png")
+
+    def trained(self, folder: Path) -> None:
+        """Keep the trained model, so that the artifacts are a folder for ``dimitra animate``."""
+        self._run.keep(folder, f"models/{folder.name}")
+        self._run.keep(Path("params.yaml"), "models")
 
 
 @contextmanager
 def recorded(
-    part: str, steps: int, values: Mapping[str, Any], tags: Mapping[str, str]
+    part: str, steps: int, values: Mapping[str, Any], tags: Mapping[str, str], mlflow: bool = True
 ) -> Iterator[TrainingRecord]:
     """A run in MLflow with a progress bar.
 
     Args:
-        part: name of the run.
+        part: which; the run is called as the stage, ``train@<part>``.
         steps: of the whole training.
         values: parameters.
         tags: digests of the inputs, for example.
+        mlflow: ``ray.mlflow`` of the parameters.
     """
-    mlflow = open_experiment("cmdt")
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
-    mlflow.set_system_metrics_sampling_interval(_SYSTEM_EVERY_S)
     bar = Progress(
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -102,8 +103,6 @@ def recorded(
         console=console,
         disable=not console.is_terminal,
     )
-    with mlflow.start_run(run_name=part, log_system_metrics=True) as run, bar:
-        mlflow.log_params(dict(values))
-        mlflow.set_tags(dict(tags))
+    with StageRecord(f"train@{part}", values, tags, wanted=mlflow, machine=True) as run, bar:
         task = bar.add_task(part, total=steps, loss=float("nan"))
-        yield TrainingRecord(steps, mlflow, run.info.run_id, bar, task)
+        yield TrainingRecord(steps, run, bar, task)

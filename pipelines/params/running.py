@@ -38,7 +38,7 @@ class RayParams(Section):
     dashboard: bool = False
     """Start Ray's dashboard with a Ray of its own (a cluster has one anyway)."""
     mlflow: bool = True
-    """Record every shard job in MLflow too."""
+    """Record in MLflow what every stage does."""
     stages: dict[ShardStage, StageResources] = Field(default_factory=dict)
     save_every: Annotated[int, Field(ge=1)] = 500
     """Training steps between two saved states, from which a training that was stopped goes on."""

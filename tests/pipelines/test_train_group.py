@@ -7,7 +7,6 @@ import threading
 import time
 from pathlib import Path
 
-import mlflow
 import psutil
 import pytest
 
@@ -16,6 +15,7 @@ from pipelines.closure import ROOT
 from pipelines.errors import StageError
 from pipelines.params import Params
 from tests.cmdt.corpus import toy_clip, toy_parts
+from tests.pipelines.mlflow_runs import artifacts, stage_runs
 from tests.pipelines.toy_shards import small_params, write_merged
 
 STEPS = 24
@@ -47,17 +47,17 @@ def losses() -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-def test_one_and_two_processes_agree_also_after_a_kill() -> None:
+def test_one_and_two_processes_agree_also_after_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIMITRA_MLFLOW", "1")
     write_merged()
     train.train_part(params(1), "pose")
     alone = losses()
     train.train_part(params(2), "pose")
     assert losses() == pytest.approx(alone, rel=1e-4)
-    (run, *others) = mlflow.search_runs(experiment_names=["cmdt"], output_format="list")
+    (run, *others) = stage_runs("train@pose")
     assert [other.data.params["workers"] for other in (run, *others)] == ["2", "1"]
     assert run.data.metrics["frames_per_s"] > 0
-    pictures = mlflow.MlflowClient().list_artifacts(run.info.run_id, "motion")
-    assert f"motion/step-{STEPS:07d}.png" in [picture.path for picture in pictures]
+    assert f"motion/step-{STEPS:07d}.png" in artifacts(run, "motion")
     assert not list(Path("cache/training").rglob("*.safetensors"))
 
     killed: list[int] = []
@@ -80,7 +80,7 @@ def test_one_and_two_processes_agree_also_after_a_kill() -> None:
     thread.join()
     assert killed
     broken = losses()
-    (run, *_) = mlflow.search_runs(experiment_names=["cmdt"], output_format="list")
+    (run, *_) = stage_runs("train@pose")
     resumed = int(run.data.tags["resumed_after_steps"])
     assert resumed % 5 == 0
     assert 0 < resumed < long

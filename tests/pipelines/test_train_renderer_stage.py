@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
 import yaml
@@ -26,6 +25,7 @@ from pipelines.errors import StageError
 from pipelines.params import Params, ParamsError, load, parse
 from pipelines.quarantine import write_table
 from tests.pipelines.balances import write_balance
+from tests.pipelines.mlflow_runs import artifacts, stage_runs
 from tests.pipelines.test_render_stage import CLIP
 from tests.render.test_renderer_training import clip as moving
 
@@ -95,20 +95,26 @@ def files() -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in train_renderer.OUTPUT.iterdir()}
 
 
-def test_a_renderer_is_trained_on_the_train_clips_and_draws_the_test_clips() -> None:
+def test_a_renderer_is_trained_on_the_train_clips_and_draws_the_test_clips(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DIMITRA_MLFLOW", "1")
     write_corpus()
     params = small()
+    params = params.model_copy(update={"ray": params.ray.model_copy(update={"mlflow": True})})
     train_renderer.train(params)
     made = renderer_checkpoint.load(train_renderer.OUTPUT)
     assert (made.face_model, made.size) == ("open_head", SIDE)
     assert made.network.settings.widest == 16
-    (run,) = mlflow.search_runs(experiment_names=["renderer"], output_format="list")
+    (run,) = stage_runs("train_renderer")
     assert run.data.params["clips"] == "2"
     assert run.data.tags["input.crops/00000.tar"] == sha256_file(Path("data/crops/00000.tar"))
     assert run.data.metrics["final"] > 0.0
-    client = mlflow.MlflowClient()
-    shown = [one.path for one in client.list_artifacts(run.info.run_id, "pictures")]
+    shown = artifacts(run, "pictures")
     assert shown == ["pictures/step-0000002.png", "pictures/step-0000004.png"]
+    kept = artifacts(run, "models/renderers/trained")
+    assert [Path(one).name for one in kept] == ["config.json", "curve.csv", "model.safetensors"]
+    monkeypatch.setenv("DIMITRA_MLFLOW", "0")
 
     first = files()
     train_renderer.train(params)

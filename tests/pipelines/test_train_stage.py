@@ -4,7 +4,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import mlflow
 import pytest
 import torch
 
@@ -16,6 +15,7 @@ from pipelines.mainguard import StageError
 from pipelines.storage import Storage
 from pipelines.training import build_model, local_corpus, local_shard, normalisation
 from pipelines.work_cache import Finished, WorkCache, package_version
+from tests.pipelines.mlflow_runs import stage_runs
 from tests.pipelines.toy_shards import SPLIT, small_params, write_merged
 
 
@@ -26,7 +26,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
-def test_a_part_is_trained_saved_and_logged() -> None:
+def test_a_part_is_trained_saved_and_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIMITRA_MLFLOW", "1")
     params = small_params()
     write_merged()
     train.train_part(params, "pose")
@@ -35,7 +36,7 @@ def test_a_part_is_trained_saved_and_logged() -> None:
     assert trained.model.config.speech_values == 3 * 8
     assert trained.model.scale.min() > 0
     assert not torch.equal(trained.model.scale, torch.ones(6))
-    (run,) = mlflow.search_runs(experiment_names=["cmdt"], output_format="list")
+    (run,) = stage_runs("train@pose")
     assert run.data.params["steps"] == "3"
     assert run.data.params["first_pose_weight"] == "1.0"
     for name, value in params.diffusion.model_dump().items():
@@ -45,6 +46,7 @@ def test_a_part_is_trained_saved_and_logged() -> None:
     assert not any("test-" in tag for tag in run.data.tags)
     assert run.data.metrics["loss"] > 0
     before = {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
+    monkeypatch.setenv("DIMITRA_MLFLOW", "0")
     train.train_part(params, "pose")
     assert before == {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
 

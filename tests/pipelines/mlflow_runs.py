@@ -1,0 +1,42 @@
+"""What stages have written to MLflow."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import mlflow
+
+from pipelines.mlflow_store import experiment_name
+
+WAIT_S = 180.0
+
+
+def client() -> mlflow.MlflowClient:
+    """Of the database or server that the stages write to."""
+    return mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+
+
+def runs(condition: str) -> list[Any]:
+    """Runs of the experiment, the newest first, once none of them is under way any more."""
+    until = time.monotonic() + WAIT_S
+    while True:
+        experiment = client().get_experiment_by_name(experiment_name())
+        found = []
+        if experiment is not None:
+            found = list(client().search_runs([experiment.experiment_id], condition))
+        if found and all(run.info.status != "RUNNING" for run in found):
+            return found
+        assert time.monotonic() < until, found
+        time.sleep(0.2)
+
+
+def stage_runs(stage: str) -> list[Any]:
+    """Runs of a stage, the newest first."""
+    return runs(f"tags.level = 'stage' AND tags.stage = '{stage}'")
+
+
+def artifacts(run: Any, folder: str) -> list[str]:
+    """Paths of what a run keeps in a folder."""
+    return [one.path for one in client().list_artifacts(run.info.run_id, folder)]
