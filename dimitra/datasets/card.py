@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dimitra.datasets.members import CLIP_PARTS
+from dimitra.datasets.split import SIDES
 from dimitra.datasets.summary import Summary
 
 _LIMITS = """Coefficients, features and words were computed by machines and hold their errors; nobody
@@ -34,8 +35,9 @@ def _duration(seconds: float) -> str:
 def _sides(summary: Summary) -> str:
     head = ["dataset", "split", "side", "clips", "identities", "recordings", "duration", "a clip"]
     rows = []
-    for name, sides in summary.sides.items():
-        for side, numbers in sides.items():
+    for name, sides in sorted(summary.sides.items()):
+        for side in SIDES:
+            numbers = sides[side]
             length = (
                 f"{numbers['shortest_s']:g} to {numbers['longest_s']:g} s, "
                 f"median {numbers['median_s']:g} s"
@@ -59,8 +61,8 @@ def _both(summary: Summary) -> str:
     """What train and test have in common."""
     told = [
         f"{count} {what.replace('_', ' ')} of {name}"
-        for name, counts in summary.shared.items()
-        for what, count in counts.items()
+        for name, counts in sorted(summary.shared.items())
+        for what, count in sorted(counts.items())
         if count
     ]
     if not told:
@@ -78,7 +80,7 @@ def _quarantine(summary: Summary) -> str:
 def _shards(summary: Summary) -> str:
     rows = [
         [f"`{name}`", f"{shard['clips']:,}", f"{shard['size_bytes']:,}", f"`{shard['sha256']}`"]
-        for name, shard in summary.shards.items()
+        for name, shard in sorted(summary.shards.items())
     ]
     return _table(["shard", "clips", "bytes", "sha256"], rows)
 

@@ -205,7 +205,7 @@ def version(
         }
         typer.echo(json.dumps(report | (_report(found) if found else {}), indent=2))
     else:
-        console.print(f"version {stated}, {here.inventory.num_rows} clips, {here.summary.digest}")
+        console.print(f"version {stated}, {here.inventory.num_rows} clips, {here.summary.digest}", soft_wrap=True)
         if found is None or base is None:
             console.print("no earlier dataset is committed: there is nothing to hold it against")
         else:

@@ -153,10 +153,7 @@ def load(name: str, root: Path = Path()) -> Revision:
     path = root / name
     if path.exists():
         return _of_path(path)
-    commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    if commit is None:
-        raise RevisionError(f"{name} is neither a file, nor a folder, nor a revision of git here")
-    return _of_commit(root, name, commit.decode().strip())
+    return _of_commit(root, name, commit_of(root, name))
 
 
 def committed(root: Path = Path()) -> Iterator[tuple[str, Summary]]:
