@@ -20,13 +20,7 @@ from dimitra.datasets.hdtf_split import hdtf_texts
 from dimitra.datasets.listing import LayoutError
 from dimitra.datasets.sealing import SealError, seal
 from dimitra.datasets.split import SIDES, SplitError, absent, assign, read_lists
-from dimitra.datasets.split_difference import (
-    Extent,
-    SplitDifference,
-    compare_all,
-    extents,
-    read_versions,
-)
+from dimitra.datasets.split_difference import compare_all, extents, read_versions
 from dimitra.datasets.split_making import list_text, make, write_lists
 from dimitra.datasets.strata import COLUMNS, SECONDS, StrataError
 from dimitra.datasets.voxceleb2_meta import read_speakers
@@ -34,6 +28,7 @@ from dimitra.git_files import GitError
 from pipelines import params
 from pipelines.jobs import read_manifest
 from pipelines.progress import console as errors
+from pipelines.split_changes import print_difference
 
 app = typer.Typer(
     help=(
@@ -218,7 +213,8 @@ def make_command(
 
 def _check_one(
     name: str, entry: params.DatasetParams, clips: list[Clip], splits: Path, table: Table
-) -> None:
+) -> str:
+    """Add a split to the table; returns the line below it."""
     lists = read_lists(splits, entry.split)
     if entry.clips is not None:
         read_clip_list(Path(entry.clips))
@@ -231,9 +227,9 @@ def _check_one(
             number = sum(placed == side for placed in sides.values())
             cell += f", {len(names) - len(gone[side])} with {number} clips"
         cells.append(cell)
-    neither = str(len(clips) - len(sides)) if clips else "-"
-    sealed = "sealed" if lists.sealed else "no seal"
-    table.add_row(name, entry.split, *cells, neither, lists.digest[:16], sealed)
+    table.add_row(name, entry.split, *cells, str(len(clips) - len(sides)) if clips else "-")
+    sealed = "sealed" if lists.sealed else f"no SHA256SUMS: dimitra split seal {entry.split}"
+    return f"{entry.split}: digest {lists.digest}, {sealed}"
 
 
 @app.command("check", help=_CHECK)
@@ -247,15 +243,17 @@ def check_command(manifest: Manifest = _MANIFEST, splits: Splits = _SPLITS) -> N
             f"{manifest} is not there: the lists alone are checked, not recordings; run "
             "`python -m pipelines.ingest` first"
         )
-    table = Table("dataset", "split", *SIDES, "clips in neither", "digest", "SHA256SUMS")
-    wrong = []
+    table = Table("dataset", "split", *SIDES, "clips in neither")
+    wrong, lines = [], []
     for name, entry in sorted(sets.items()):
         mine = [clip for clip in clips if clip.dataset == name]
         try:
-            _check_one(name, entry, mine, splits, table)
+            lines.append(_check_one(name, entry, mine, splits, table))
         except (SplitError, LayoutError) as error:
             wrong.append(f"{name}: {error}")
     console.print(table)
+    for line in lines:
+        console.print(line, soft_wrap=True)
     for message in wrong:
         errors.print(f"[red]error:[/] {message}", soft_wrap=True)
     if wrong:
@@ -270,35 +268,6 @@ def seal_command(
     """See ``_SEAL``."""
     with _told():
         _seal(splits / name)
-
-
-def _print_difference(
-    found: SplitDifference, known: dict[tuple[str, str], Extent], limit: int
-) -> None:
-    """One line an identity; what the manifest knows of each stands behind it."""
-    if found.same:
-        console.print(f"{found.version}: no change, digest {str(found.after)[:16]}")
-        return
-    digests = [digest[:16] if digest else "not there" for digest in (found.before, found.after)]
-    console.print(f"{found.version}: digest {digests[0]} to {digests[1]}")
-    dataset = found.version.split("/", maxsplit=1)[0]
-    for kind in ("moved", "removed", "added"):
-        changes = [change for change in found.changes if change.kind == kind]
-        extent = [known.get((dataset, change.identity), Extent(0, 0.0)) for change in changes]
-        if changes:
-            clips, seconds = sum(e.clips for e in extent), sum(e.seconds for e in extent)
-            console.print(f"  {kind}: {len(changes)} identities, {clips} clips, {seconds:.1f} s")
-        for change, one in list(zip(changes, extent, strict=True))[:limit]:
-            way = f"{change.before or 'neither'} to {change.after or 'neither'}"
-            line = f"    {change.identity}: {way}, {one.clips} clips, {one.seconds:.1f} s"
-            console.print(line, markup=False, soft_wrap=True)
-        if len(changes) > limit:
-            console.print(f"    and {len(changes) - limit} more (--limit)")
-    for kind, paths in (("added", found.clips_added), ("removed", found.clips_removed)):
-        if paths:
-            console.print(f"  clips.txt, {kind}: {len(paths)} clips")
-        for path in paths[:limit]:
-            console.print(f"    {path}", markup=False, soft_wrap=True)
 
 
 @app.command("diff", help=_DIFF)
@@ -324,7 +293,7 @@ def diff_command(
         typer.echo(json.dumps(rows, indent=2))
     else:
         for one in found:
-            _print_difference(one, known, limit)
+            print_difference(console, one, known, limit)
         if not known:
             errors.print(f"{manifest} is not there: clips are not counted")
     if exit_code and not all(one.same for one in found):

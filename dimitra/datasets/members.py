@@ -77,7 +77,6 @@ def iterate_members(shard: Path) -> Iterator[Member]:
                 size_bytes=info.size,
                 sha256=hashlib.file_digest(stream, "sha256").hexdigest(),  # type: ignore[arg-type]
             )
-            archive.members = []  # else it keeps every header
 
 
 def members_table(shards: Sequence[Path]) -> pa.Table:

@@ -146,8 +146,8 @@ def compare(version: str, before: Listed | None, after: Listed | None) -> SplitD
         changes=tuple(change for change in changes if change.before != change.after),
         clips_added=tuple(sorted(new - old)),
         clips_removed=tuple(sorted(old - new)),
-        before=before and before.lists.digest,
-        after=after and after.lists.digest,
+        before=None if before is None else before.lists.digest,
+        after=None if after is None else after.lists.digest,
     )
 
 

@@ -157,10 +157,11 @@ def summarise(
         quarantine: by stage, dataset and reason.
         shards: sidecars, in any order.
     """
-    sides, shared = {}, {}
+    sides: dict[str, dict[str, dict[str, float]]] = {}
+    shared: dict[str, dict[str, int]] = {}
     for name in sorted(description.splits):
         mine = inventory.filter(pc.equal(inventory["dataset"], name))
-        rows = {
+        rows: dict[str, pa.Table] = {
             side: mine.filter(pc.fill_null(pc.equal(mine["split"], side), False)) for side in SIDES
         }
         sides[name] = {side: _numbers(table) for side, table in rows.items()}

@@ -93,6 +93,13 @@ def test_the_card_of_any_revision(place: Path) -> None:
     assert "# dimitra-toy 1.0.0" in run("card", "HEAD").stdout
 
 
+def test_it_is_a_command_of_dimitra() -> None:
+    from dimitra import cli
+
+    groups = {group.name: group.typer_instance for group in cli.app.registered_groups}
+    assert groups["dataset"] is app
+
+
 def test_what_is_missing_is_named(place: Path) -> None:
     Path("params.yaml").write_text("datasets: {}\n")
     missing = run("version")

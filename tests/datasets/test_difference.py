@@ -3,7 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dimitra.clips import Clip
@@ -65,7 +65,6 @@ def test_a_move_across_the_split_is_major(tmp_path: Path) -> None:
     assert (found.bump, dict(found.moved)) == (Bump.MAJOR, {"toy-000": ("train", "test")})
 
 
-@settings(deadline=None)  # tables are made
 @given(st.lists(st.sampled_from(["keep", "drop", "move", *EDITS]), min_size=8, max_size=8))
 def test_what_was_done_to_the_clips_is_what_is_found(deeds: Sequence[str]) -> None:
     """Against a list of deeds, kept apart from the tables."""
