@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from dimitra.datasets.difference import Difference
@@ -56,7 +57,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (GitError, InventoryError, RevisionError, VersionError, OSError) as error:
-        errors.print(f"[red]error:[/] {error}", soft_wrap=True)
+        errors.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from None
 
 
@@ -136,7 +137,8 @@ def diff(
         for sign, side in (("-", one), ("+", other)):
             version = f", version {side.summary.description.version}" if side.summary else ""
             rows = side.inventory.num_rows
-            console.print(f"{sign} {side.source}: {rows} clips{version}", soft_wrap=True)
+            line = f"{sign} {side.source}: {rows} clips{version}"
+            console.print(line, soft_wrap=True, markup=False)
         _print(found, limit)
         console.print(f"change: {found.bump.name.lower()}")
     if found.bump > Bump[at_most.name]:

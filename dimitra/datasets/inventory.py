@@ -109,11 +109,12 @@ def of_shards(
         InventoryError: the shards hold a clip that the manifest lacks.
     """
     digests: dict[str, dict[str, bytes]] = {}
-    columns = (members[name].to_pylist() for name in ("clip_id", "part", "sha256"))
-    for clip_id, part, sha256 in zip(*columns, strict=True):
-        name = part.removesuffix(".npz")
-        if name in PARTS:
-            digests.setdefault(clip_id, {})[name] = bytes.fromhex(sha256)[:_SHORT]
+    for batch in members.select(["clip_id", "part", "sha256"]).to_batches(max_chunksize=_LINES):
+        for row in batch.to_pylist():
+            name = row["part"].removesuffix(".npz")
+            if name in PARTS:
+                digest_of = bytes.fromhex(row["sha256"])[:_SHORT]
+                digests.setdefault(row["clip_id"], {})[name] = digest_of
     known = {clip.clip_id: clip for clip in clips}
     rows = []
     for entry in index:
