@@ -101,7 +101,7 @@ Talking heads as motion, speech, phonemes and words, 25 frames a second, in WebD
 * Version {about.version}, {about.published}. *Patch*: packed otherwise; *minor*: clips added; *major*: edited, removed, or moved across the split.
 * Face model of the coefficients: `{about.face_model}`
 * Digest of the content (clips, sides, parts; whatever shards they lie in): `{summary.digest}`
-* Digest of the split: `{about.split_digest}`
+* Digest of the split (the side of each clip): `{about.split_digest}`
 
 ## Clips
 

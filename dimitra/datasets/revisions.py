@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from dimitra.datasets.inventory import decode, read, with_sides
+from dimitra.datasets.inventory import InventoryError, decode, digest, read, with_sides
 from dimitra.datasets.summary import Summary, of_json
 from dimitra.git_files import commit_of, git, shown
 
@@ -90,17 +90,31 @@ class _Cache:
         return None
 
 
+def _whole(name: str, table: pa.Table, summary: Summary | None, source: str) -> Revision:
+    """A revision whose rows and summary belong together.
+
+    Raises:
+        InventoryError: they do not.
+    """
+    if summary is not None and summary.digest != digest(table):
+        raise InventoryError(
+            f"{source}: its rows have digest {digest(table)[:16]}..., but {SUMMARY.name} says "
+            f"{summary.digest[:16]}...; one of the two was changed. `dvc repro shard` makes both"
+        )
+    return Revision(name, table, summary, source)
+
+
 def _of_commit(root: Path, name: str, commit: str) -> Revision:
     clips, summary = shown(root, commit, CLIPS), shown(root, commit, SUMMARY)
     told = None if summary is None else of_json(summary, f"{name}:{SUMMARY}")
     if clips is not None:
-        return Revision(name, decode(clips, f"{name}:{CLIPS}"), told, f"{CLIPS} of {name}")
+        return _whole(name, decode(clips, f"{name}:{CLIPS}"), told, f"{CLIPS} of {name}")
     lock = shown(root, commit, Path("dvc.lock"))
     cache = _Cache(root, {} if lock is None else _outputs(lock, f"{name}:dvc.lock"))
     clips = cache.file(CLIPS)
     if clips is not None:
         table = decode(clips, f"{CLIPS} of {name}")
-        return Revision(name, table, told, f"{CLIPS} of {name}, in DVC's cache")
+        return _whole(name, table, told, f"{CLIPS} of {name}, in DVC's cache")
     manifest, split = cache.file(_MANIFEST / "clips.parquet"), cache.file(_SPLIT / "split.parquet")
     if manifest is None:
         raise RevisionError(
@@ -129,7 +143,7 @@ def _of_path(path: Path) -> Revision:
     summary = found.with_name(SUMMARY.name)
     if summary.is_file():
         told = of_json(summary.read_bytes(), summary.as_posix())
-        return Revision(path.as_posix(), table, told, found.as_posix())
+        return _whole(path.as_posix(), table, told, found.as_posix())
     split = found.parent.parent / "split" / "split.parquet"
     if table["split"].null_count == table.num_rows and split.is_file():
         table = with_sides(table, split.read_bytes(), split.as_posix())
@@ -148,7 +162,7 @@ def load(name: str, root: Path = Path()) -> Revision:
     Raises:
         GitError: there is no such revision.
         RevisionError: it does not lead to an inventory.
-        InventoryError: what was found is none.
+        InventoryError: what was found is none, or its files do not belong together.
     """
     path = root / name
     if path.exists():

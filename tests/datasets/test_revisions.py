@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dimitra.clips import MANIFEST_SCHEMA
-from dimitra.datasets.inventory import of_manifest
+from dimitra.datasets.inventory import InventoryError, encode, of_manifest
 from dimitra.datasets.revisions import RevisionError, earlier, load
 from dimitra.git_files import GitError
 from tests.datasets.inventories import CLIPS, commit_files, inventory
@@ -95,6 +95,18 @@ def test_an_older_revision_is_found_through_dvc(checkout: Path) -> None:
         file.unlink()
     with pytest.raises(RevisionError, match=r"DVC's cache lacks the manifest .*git checkout HEAD"):
         load("HEAD", checkout)
+
+
+def test_rows_that_were_changed_alone_are_told(checkout: Path) -> None:
+    table = inventory(checkout / "shards")
+    commit_files(checkout, table, checkout / "shards")
+    commit(checkout, "whole")
+    tampered = table.set_column(2, "identity", pa.array(["id000"] * len(table)))
+    (checkout / "inventory/clips.parquet").write_bytes(encode(tampered.cast(table.schema)))
+    for name in (".", commit(checkout, "tampered")):
+        with pytest.raises(InventoryError, match=r"its rows have digest .*one of the two was chang"):
+            load(name, checkout)
+    assert load("HEAD~1", checkout).inventory.equals(table)
 
 
 def test_folders_of_a_run(checkout: Path) -> None:
