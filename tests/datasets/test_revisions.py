@@ -97,6 +97,20 @@ def test_an_older_revision_is_found_through_dvc(checkout: Path) -> None:
         load("HEAD", checkout)
 
 
+def test_rows_that_dvc_keeps_are_read_from_its_cache(checkout: Path) -> None:
+    """As docs/datasets.md says of large datasets: `cache: true`, and git has the summary alone."""
+    table = inventory(checkout / "shards")
+    commit_files(checkout, table, checkout / "shards")
+    out = {"path": "inventory/clips.parquet", "md5": in_cache(checkout, encode(table))}
+    (checkout / "dvc.lock").write_text(yaml.safe_dump({"stages": {"shard": {"outs": [out]}}}))
+    (checkout / "inventory/clips.parquet").unlink()
+    commit(checkout, "rows in DVC")
+    found = load("HEAD", checkout)
+    assert found.inventory.equals(table)
+    assert found.summary is not None
+    assert found.source == "inventory/clips.parquet of HEAD, in DVC's cache"
+
+
 def test_rows_that_were_changed_alone_are_told(checkout: Path) -> None:
     table = inventory(checkout / "shards")
     commit_files(checkout, table, checkout / "shards")
