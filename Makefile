@@ -68,6 +68,7 @@ repro: system assets data ## raw video to trained models, videos, both tables an
 	$(BIN)/python -m pipelines.params
 	$(BIN)/dvc repro
 	$(BIN)/python -m pipelines.tolerance
+	$(BIN)/dimitra dataset version
 	@echo "report: $(abspath report/index.html)"
 
 test: system-test assets-test data ## all quick tests

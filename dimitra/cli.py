@@ -20,6 +20,7 @@ from rich.table import Column, Table
 
 from dimitra import asset_command
 from dimitra.animation import command as animation_command
+from dimitra.datasets import command as dataset_command
 from dimitra.doctor import Finding
 from dimitra.serve import command as serve_command
 from dimitra.study import command as study_command
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.add_typer(asset_command.app, name="assets")
+app.add_typer(dataset_command.app, name="dataset")
 app.add_typer(study_command.app, name="study")
 app.command("animate")(animation_command.animate)
 app.command("serve")(serve_command.serve)

@@ -1,8 +1,9 @@
 """Merge motion and speech into train and test shards: `python -m pipelines.shard`.
 
 Writes `data/shards/{train,test}-<dataset>-NNNNN.tar`, and over all of them `index.parquet`,
-`stats.json` (face model; mean and standard deviation of the motion over the train frames) and
-`croissant.json` (Croissant metadata).
+`members.parquet` (where each part of each clip lies), `stats.json` (face model; mean and standard
+deviation of the motion over the train frames) and `croissant.json` (Croissant metadata). Writes
+`inventory/` too, which is committed: what the dataset consists of, and its card.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dimitra.clips import Clip, ClipError, Reason
-from dimitra.lineage.croissant import describe
+from dimitra.datasets.members import encode, members_table
+from dimitra.datasets.summary import Description
+from dimitra.lineage.croissant import Table, describe
 from dimitra.morphable.deng_coefficients import mouth_indices
 from dimitra.shards import (
     Members,
@@ -32,10 +35,11 @@ from dimitra.shards import (
     sha256_file,
     write_atomic,
 )
+from pipelines.inventory import write_inventory
 from pipelines.jobs import Job, Unit, Worker, read_manifest, run, units_of
 from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
-from pipelines.params import load
+from pipelines.params import Params, load
 from pipelines.quarantine import write_table
 from pipelines.work_cache import WorkCache, local_shards
 
@@ -46,6 +50,8 @@ OUTPUT = Path("data/shards")
 MERGED_PARTS = ("motion.npz", "speech.npz", "text.npz")
 STATISTICS = ("expression", "pose", "crop")
 DEADLINE_S = 60.0
+FPS = 25.0
+"""Frames a second of everything in the shards."""
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -205,22 +211,58 @@ INDEX_COLUMNS = {
     "shard": ("Shard that holds the clip.", "sc:Text"),
     "shard_sha256": ("Sha256 of that shard.", "sc:Text"),
 }
+MEMBER_COLUMNS = {
+    "clip_id": ("Identifier of the clip.", "sc:Text"),
+    "part": ("Which part of the clip: motion.npz, speech.npz, text.npz or json.", "sc:Text"),
+    "shard": ("Shard that holds it.", "sc:Text"),
+    "offset": ("First byte of the part in the shard's file.", "sc:Integer"),
+    "size_bytes": ("Bytes of the part.", "sc:Integer"),
+    "sha256": ("Sha256 of those bytes.", "sc:Text"),
+}
 
 
-def croissant(output: Path, datasets: Sequence[str], licence: str, published: str) -> bytes:
-    """Croissant metadata of the finished shards and their index."""
-    names = ", ".join(sorted(datasets))
-    description = describe(
-        name="dimitra-" + "-".join(sorted(datasets)),
-        description="Motion coefficients, speech features, phonemes and text features of talking "
-        f"heads, 25 frames per second, from: {names}.",
-        licence=licence,
-        index_sha256=sha256_file(output / "index.parquet"),
-        shards=list(list_sidecars(output).values()),
-        columns=INDEX_COLUMNS,
-        date_published=published,
+def describe_dataset(params: Params) -> Description:
+    """What no table tells of the dataset."""
+    datasets = params.datasets
+    split = json.loads(SPLIT.with_suffix(".json").read_text())
+    return Description(
+        name="dimitra-" + "-".join(sorted(datasets.sets)),
+        version=datasets.version,
+        licence=datasets.licence,
+        creator=datasets.creator,
+        published=datasets.published.isoformat(),
+        face_model=params.fit.face_model,
+        splits={name: entry.split for name, entry in sorted(datasets.sets.items())},
+        split_digest=split["digest"],
     )
-    return json_bytes(description)
+
+
+def croissant(output: Path, about: Description) -> bytes:
+    """Croissant metadata of the finished shards and their tables."""
+    tables = [
+        Table(
+            "clips",
+            "index.parquet",
+            sha256_file(output / "index.parquet"),
+            "One row a clip: where it lies, its dataset, split and identity.",
+            ("clip_id",),
+            INDEX_COLUMNS,
+        ),
+        Table(
+            "members",
+            "members.parquet",
+            sha256_file(output / "members.parquet"),
+            "One row a part of a clip: the bytes of its shard that hold it.",
+            ("clip_id", "part"),
+            MEMBER_COLUMNS,
+        ),
+    ]
+    description = (
+        "Motion coefficients, speech features, phonemes and text features of talking heads, "
+        f"25 frames per second, from: {', '.join(about.splits)}."
+    )
+    shards = list(list_sidecars(output).values())
+    return json_bytes(describe(about, description, tables, shards))
 
 
 def main() -> None:
@@ -239,15 +281,24 @@ def main() -> None:
         seed=params.seed,
     )
     run(job, params.ray, params.storage)
+    finish(params)
+
+
+def finish(params: Params) -> None:
+    """Write what is told of all shards together.
+
+    Args:
+        params: of the run whose shards are there.
+    """
     shards = local_shards(OUTPUT, WorkCache.of(params.storage.root))
-    write_table(OUTPUT / "index.parquet", index_rows(shards), INDEX_SCHEMA)
+    index, members = list(index_rows(shards)), members_table(shards)
+    write_table(OUTPUT / "index.parquet", index, INDEX_SCHEMA)
+    write_atomic(OUTPUT / "members.parquet", encode(members))
     train = [path for path in shards if path.name.startswith("train-")]
     write_atomic(OUTPUT / "stats.json", json_bytes(statistics(train, params.fit.face_model)))
-    card = params.datasets
-    write_atomic(
-        OUTPUT / "croissant.json",
-        croissant(OUTPUT, list(card.sets), card.licence, card.published.isoformat()),
-    )
+    about = describe_dataset(params)
+    write_atomic(OUTPUT / "croissant.json", croissant(OUTPUT, about))
+    write_inventory(about, OUTPUT, index, members, FPS)
 
 
 if __name__ == "__main__":

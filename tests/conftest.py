@@ -7,7 +7,10 @@ import os
 import sys
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("house", deadline=None)  # a busy machine makes no test wrong
+settings.load_profile("house")
 os.environ.setdefault("DIMITRA_MLFLOW", "0")  # toy jobs are no entry in a person's records
 
 _STATUS = pytest.StashKey[int]()

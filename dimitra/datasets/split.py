@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 
 from dimitra.clips import Clip
+from dimitra.datasets.sealing import SealError, verify
 
 Side = Literal["train", "test"]
 SIDES: tuple[Side, Side] = ("train", "test")
@@ -40,11 +42,23 @@ class SplitLists:
         version: folder below ``splits/``, for example ``chorus/v1``.
         train: identities to train on.
         test: identities to test on.
+        sealed: the lists are those of their ``SHA256SUMS``; False where there is none.
     """
 
     version: str
     train: frozenset[str]
     test: frozenset[str]
+    sealed: bool = field(default=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of who is on which side: one line ``<side>\\t<identity>`` each, sorted."""
+        lines = sorted(
+            f"{side}\t{name}\n"
+            for side, names in (("train", self.train), ("test", self.test))
+            for name in names
+        )
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
     def side(self, identity: str) -> Side | None:
         """Which list names an identity; None where neither does."""
@@ -53,27 +67,40 @@ class SplitLists:
         return "test" if identity in self.test else None
 
 
-def _read_list(path: Path) -> frozenset[str]:
+def read_names(text: str, name: str) -> frozenset[str]:
     """Identities of a list: one a line; empty lines are skipped, and comments: ``#`` at the
-    beginning of a line or after a blank."""
+    beginning of a line or after a blank.
+
+    Args:
+        text: of the list.
+        name: of the list, for messages.
+
+    Raises:
+        SplitError: it names someone twice.
+    """
+    lines = [_COMMENT.sub("", line).strip() for line in text.splitlines()]
+    names = [line for line in lines if line]
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise SplitError(f"{name} names {', '.join(twice)} more than once")
+    return frozenset(names)
+
+
+def _read_list(path: Path) -> frozenset[str]:
     if not path.is_file():
         raise SplitError(
             f"{path} does not exist; a split has a train.txt and a test.txt. `dimitra split` makes "
             "them (docs/datasets.md)"
         )
-    lines = [_COMMENT.sub("", line).strip() for line in path.read_text("utf-8").splitlines()]
-    names = [line for line in lines if line]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise SplitError(f"{path} names {', '.join(twice)} more than once")
-    return frozenset(names)
+    return read_names(path.read_text("utf-8"), path.as_posix())
 
 
 def read_lists(root: Path, version: str) -> SplitLists:
-    """Read ``<root>/<version>/{train,test}.txt``.
+    """Read ``<root>/<version>/{train,test}.txt``, and hold them against their ``SHA256SUMS``.
 
     Raises:
-        SplitError: a list is missing, names someone twice, or both name the same identity.
+        SplitError: a list is missing, names someone twice, or both name the same identity; or a
+            sealed list has changed.
     """
     folder = root / version
     train, test = (_read_list(folder / f"{side}.txt") for side in SIDES)
@@ -83,7 +110,11 @@ def read_lists(root: Path, version: str) -> SplitLists:
             f"split {version}: identity {', '.join(shared)} is in train.txt and in test.txt; "
             "remove it from one of them"
         )
-    return SplitLists(version, train, test)
+    try:
+        sealed = verify(folder)
+    except SealError as error:
+        raise SplitError(f"split {version}: {error}") from None
+    return SplitLists(version, train, test, sealed)
 
 
 def _refuse_shared(

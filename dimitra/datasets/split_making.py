@@ -9,6 +9,7 @@ from pathlib import Path
 from dimitra.clips import Clip
 from dimitra.datasets.choice import place
 from dimitra.datasets.split import SplitError, SplitLists
+from dimitra.datasets.strata import shares, strata
 from dimitra.shards import write_atomic
 
 
@@ -37,39 +38,58 @@ def together(clips: Iterable[Clip]) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(tuple(sorted(group)) for group in groups.values()))
 
 
-def make(clips: Sequence[Clip], version: str, test_share: float, seed: int) -> SplitLists:
+def make(
+    clips: Sequence[Clip],
+    version: str,
+    test_share: float,
+    seed: int,
+    by: Sequence[str] = (),
+    bins: int = 4,
+) -> SplitLists:
     """Split the identities of one dataset.
 
     Groups (``together``) go to the test in the order of their places (``choice.place`` of their
-    first name) until it has at least ``test_share`` of the identities.
+    first name) until it has at least its share of the identities: of each stratum, where there are
+    strata, else of all.
 
     Args:
         clips: of one dataset.
         version: of the split, ``<dataset>/<version>``.
         test_share: 0 (none) to 1 (all; nothing to train on, as with HDTF).
         seed: of the choice.
+        by: what strata are made of (``dimitra.datasets.strata``).
+        bins: into how many parts numbers are cut there.
 
     Raises:
         SplitError: ``test_share`` is out of range, there is no clip, or a side that should have
             someone has nobody.
+        StrataError: there is no such column.
     """
     if not 0.0 <= test_share <= 1.0:
         raise SplitError(f"the test share is {test_share}, but must lie between 0 and 1")
-    groups = together(clips)
+    groups = {group[0]: group for group in together(clips)}
     if not groups:
         raise SplitError(f"split {version}: the dataset has no clip, so there is nobody to split")
-    count = sum(map(len, groups))
+    leader = {name: first for first, group in groups.items() for name in group}
+    members: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        members[leader[clip.identity]].append(clip)
+    found = list(strata(members, by, bins).values())
+    sizes = [sum(len(groups[first]) for first in stratum) for stratum in found]
     test: set[str] = set()
-    for group in sorted(groups, key=lambda group: (place(seed, group[0]), group)):
-        if len(test) >= round(test_share * count):
-            break
-        test.update(group)
-    train = {name for group in groups for name in group} - test
+    for stratum, wanted in zip(found, shares(sizes, test_share), strict=True):
+        chosen: set[str] = set()
+        for first in sorted(stratum, key=lambda first: (place(seed, first), first)):
+            if len(chosen) >= wanted:
+                break
+            chosen.update(groups[first])
+        test |= chosen
+    train = set(leader) - test
     for side, names, share in (("train", train, 1.0 - test_share), ("test", test, test_share)):
         if share > 0.0 and not names:
             raise SplitError(
-                f"split {version}: nobody is left for {side}: {count} identities in {len(groups)} "
-                f"groups that share no recording, test share {test_share:g}"
+                f"split {version}: nobody is left for {side}: {len(leader)} identities in "
+                f"{len(groups)} groups that share no recording, test share {test_share:g}"
             )
     return SplitLists(version, frozenset(train), frozenset(test))
 

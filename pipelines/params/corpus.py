@@ -10,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from pipelines.params.section import Seconds, Section, Share
 
+_VERSION = r"^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})$"
+
 
 class DatasetParams(Section):
     """One dataset of the corpus."""
@@ -40,6 +42,10 @@ class DatasetsParams(Section):
     and never copied."""
     licence: str = "CC0-1.0"
     """Of the videos; goes into the shards' Croissant metadata."""
+    creator: Annotated[str, Field(min_length=1)] = "the makers of these shards"
+    """Who made the shards."""
+    version: Annotated[str, Field(pattern=_VERSION)] = "1.0.0"
+    """Semantic version of the shards; `dimitra dataset version` says when it has to grow."""
     published: datetime.date = datetime.date(2026, 11, 22)
     """Date of this version of the data."""
     sets: Annotated[dict[str, DatasetParams], Field(min_length=1)]

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,9 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from dimitra.clips import ClipError, Reason
+from dimitra.datasets.card import card
+from dimitra.datasets.revisions import load
+from dimitra.datasets.summary import Refused
 from dimitra.shards import npz_bytes, read_npz, read_shard, read_sidecar, write_shard
 from pipelines import shard
-from pipelines.quarantine import write_quarantine
+from pipelines.params import Params
+from pipelines.quarantine import quarantine_row, write_quarantine
 from tests.cmdt.corpus import toy_clip, toy_parts
 from tests.pipelines.balances import write_balance
 from tests.pipelines.toy_shards import CLIPS, FRAMES, SPLIT, small_params, write_manifest
@@ -24,6 +29,7 @@ def write_inputs() -> None:
     }
     shard.SPLIT.parent.mkdir(parents=True)
     pq.write_table(pa.table(rows), shard.SPLIT)
+    shard.SPLIT.with_suffix(".json").write_text(json.dumps({"digest": "5" * 64}))
     for number in (0, 1):
         motion, speech = {}, {}
         for clip in CLIPS:
@@ -38,6 +44,12 @@ def write_inputs() -> None:
         write_balance(folder)
 
 
+def small_corpus() -> Params:
+    """Parameters that know the two datasets of the toy clips."""
+    sets = {n: {"layout": "folder", "path": n, "split": f"{n}/v1"} for n in ("aaa", "bbb")}
+    return small_params(datasets={"sets": sets})
+
+
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -47,8 +59,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_stage_merges_by_split_and_dataset() -> None:
-    small_params()
+    small_corpus()
     write_inputs()
+    write_quarantine(Path("data/crops"), [quarantine_row(CLIPS[0], "crop", Reason.NO_FACE, "dark")])
     shard.main()
     names = sorted(path.name for path in shard.OUTPUT.glob("*.tar"))
     assert names == [
@@ -85,6 +98,26 @@ def test_the_stage_merges_by_split_and_dataset() -> None:
     assert (stats["clips"], stats["frames"]) == (5, 5 * FRAMES)
     np.testing.assert_allclose(stats["pose"]["mean"], np.concatenate(poses).mean(0), atol=1e-6)
     np.testing.assert_allclose(stats["pose"]["std"], np.concatenate(poses).std(0), rtol=1e-5)
+
+    check_inventory()
+
+
+def check_inventory() -> None:
+    """What the stage writes about the dataset, against the shards and the manifest."""
+    found = load("inventory")
+    rows = {row["clip_id"]: row for row in found.inventory.to_pylist()}
+    assert {clip_id: row["split"] for clip_id, row in rows.items()} == SPLIT
+    assert all(rows[clip.clip_id]["sha256"].hex() == clip.sha256 for clip in CLIPS)
+    assert {row["duration_s"] for row in rows.values()} == {FRAMES / 25}
+    for path in shard.OUTPUT.glob("*.tar"):
+        for clip_id, parts in read_shard(path).items():
+            digest = hashlib.sha256(parts["speech.npz"]).digest()[:8]
+            assert (rows[clip_id]["speech"], rows[clip_id]["shard"]) == (digest, path.name)
+    assert found.summary is not None
+    assert found.summary.quarantine == (Refused("crop", "aaa", "no_face", 1),)
+    assert found.summary.description.split_digest == "5" * 64
+    assert Path("inventory/README.md").read_text() == card(found.summary)
+    assert "| `crop` | aaa | `no_face` | 1 |" in card(found.summary)
 
 
 def test_the_face_model_is_recorded() -> None:

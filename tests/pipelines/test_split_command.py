@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -6,9 +7,13 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from dimitra.clips import MANIFEST_SCHEMA
+from dimitra.datasets.split import SplitError, read_lists
 from dimitra.datasets.voxceleb2_split import OFFICIAL_TEST
 from pipelines.closure import ROOT
+from pipelines.jobs import read_manifest
+from pipelines.params import load
 from pipelines.quarantine import write_table
+from pipelines.split import split
 from pipelines.split_command import app
 from tests.pipelines.balances import write_balance
 from tests.pipelines.test_jobs import clip
@@ -43,14 +48,73 @@ def test_make_then_check(place: Path) -> None:
     train, test = (names(place / f"splits/toy/v1/{side}.txt") for side in ("train", "test"))
     assert (len(train), len(test), len({*train, *test})) == (7, 3, 10)
     remark = (place / "splits/toy/v1/test.txt").read_text()
-    assert "dimitra split make toy --version v1 --test-share 0.3 --seed 5" in remark
+    command = (
+        "dimitra split make toy --version v1 --test-share 0.3 --seed 5 --stratify seconds --bins 4"
+    )
+    assert command in remark
     checked = run("check")
     assert checked.exit_code == 0
     assert "3 identities, 3 with 3 clips" in checked.output
+    assert "sealed" in checked.output
+    digest = read_lists(place / "splits", "toy/v1").digest
+    assert digest[:16] in checked.output
     again = run("make", "toy", "--test-share", "0.3", "--seed", "6")
     assert again.exit_code == 1
     assert "says something else" in " ".join(again.output.split())
     assert run("make", "toy", "--test-share", "0.3", "--seed", "6", "--force").exit_code == 0
+
+
+def test_the_command_in_a_list_makes_the_list(place: Path) -> None:
+    """Of its own words, with strata of a column that the manifest has."""
+    rows = [vars(clip(number, 0)) | {"width": 64 * (1 + number % 2)} for number in range(10)]
+    write_table(place / "data/manifest/clips.parquet", rows, MANIFEST_SCHEMA)
+    words = ("make", "toy", "--test-share", "0.4", "--stratify", "width", "--stratify", "clips")
+    assert run(*words).exit_code == 0
+    text = (place / "splits/toy/v1/test.txt").read_text()
+    assert sorted(int(name[2:]) % 2 for name in names(place / "splits/toy/v1/test.txt")) == [
+        0,
+        0,
+        1,
+        1,
+    ]
+    (command,) = re.findall(r"Made by: dimitra split (.*)", text)
+    (place / "splits/toy/v1/test.txt").unlink()
+    assert run(*command.split()).exit_code == 0
+    assert (place / "splits/toy/v1/test.txt").read_text() == text
+    assert "no column gender" in run(*words[:5], "gender").output
+
+
+def test_a_list_that_was_changed_by_hand_is_refused_until_it_is_sealed(place: Path) -> None:
+    assert run("make", "toy", "--test-share", "0.3").exit_code == 0
+    path = place / "splits/toy/v1/train.txt"
+    path.write_text(path.read_text() + "id999\n")
+    found = run("check")
+    assert found.exit_code == 1
+    assert "train.txt has sha256" in found.output
+    with pytest.raises(SplitError, match="dimitra split seal toy/v1"):
+        split(read_manifest(), load().datasets)
+    sealed = run("seal", "toy/v1")
+    assert sealed.exit_code == 0
+    assert read_lists(place / "splits", "toy/v1").digest in sealed.output
+    assert run("check").exit_code == 0
+    assert run("seal", "toy/v2").exit_code == 1
+
+
+def test_diff_names_who_moved_with_their_clips(place: Path) -> None:
+    for version, seed in (("v1", 5), ("v2", 6)):
+        run("make", "toy", "--version", version, "--test-share", "0.3", "--seed", str(seed))
+    one, other = (set(names(place / f"splits/toy/{v}/test.txt")) for v in ("v1", "v2"))
+    found = run("diff", "splits/toy/v1", "splits/toy/v2")
+    assert found.exit_code == 0
+    moved = one ^ other
+    assert f"moved: {len(moved)} identities, {len(moved)} clips, {len(moved)}.0 s" in found.output
+    for name in one - other:
+        assert f"{name}: test to train, 1 clips, 1.0 s" in found.output
+    assert run("diff", "splits/toy/v1", "splits/toy/v2", "--exit-code").exit_code == 1
+    assert run("diff", "splits", "splits", "--exit-code").exit_code == 0
+    (report,) = json.loads(run("diff", "splits/toy/v1", "splits/toy/v2", "--json").stdout)
+    assert {change["identity"] for change in report["changes"]} == moved
+    assert run("diff", "nowhere").exit_code == 1
 
 
 def test_check_refuses_what_both_sides_share(place: Path) -> None:
