@@ -127,7 +127,7 @@ class ExecutionRuns:
         made = self._client.create_run(
             self._experiment,
             start_time=time_ms,
-            run_name=f"{self._execution.command} {commit}".strip(),
+            run_name=f"{commit} {self._execution.command}".strip(),
             tags={
                 **tags,
                 "execution": key,

@@ -17,6 +17,8 @@ DEFAULT_NAME = "dimitra"
 BATCH = 100
 """Parameters, tags or points that are sent to MLflow at once; it takes no more of some."""
 _FILE = "sqlite:///"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Opens the experiment in that half of MLflow's pages which is about models."""
 
 
 def tracking_uri() -> str:
@@ -73,5 +75,5 @@ def open_experiment() -> tuple[ModuleType, str]:
     with alone(Path(f"{file}.lock")):
         if mlflow.get_experiment_by_name(name) is None:
             place = file.resolve().parent / "mlartifacts" / name
-            mlflow.create_experiment(name, artifact_location=place.as_uri())
+            mlflow.create_experiment(name, artifact_location=place.as_uri(), tags=_KIND)
         return mlflow, str(mlflow.set_experiment(name).experiment_id)

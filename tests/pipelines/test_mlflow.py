@@ -162,7 +162,7 @@ def test_a_repro_is_one_run_above_those_of_its_stages(recorded: Path) -> None:
     (second, above), commit = runs("tags.level = 'execution'"), git_head()
     assert second.info.run_id != above.info.run_id
     assert second.info.status == "FINISHED"
-    assert second.info.run_name == f"dvc repro {commit[:7]}+"
+    assert second.info.run_name == f"{commit[:7]}+ dvc repro"
     (first,) = stage_runs("first")
     good, bad = stage_runs("second")
     assert [run.info.status for run in (first, bad, good)] == ["FINISHED", "FAILED", "FINISHED"]
@@ -255,13 +255,17 @@ def test_models_go_from_training_to_registry_to_animate(recorded: Path) -> None:
     Path("metrics").mkdir()
     table = {"dimitra_hp": {"f_lmd": {"value": 1.5, "n": 2}, "m_lmd": {"value": None, "n": 0}}}
     Path("metrics/chorus.json").write_text(json.dumps(table))
-    registered = ["register", "--metrics", "metrics/chorus.json"]
-    said = [CliRunner().invoke(app, registered) for _ in range(2)]
     name = recorded.name
-    assert [one.stdout for one in said] == [
-        f"registered as models:/{name}/1\n",
-        f"already there: models:/{name}/1\n",
-    ]
+    with StageRecord("evaluate") as evaluation:
+        evaluation.results([Path("metrics/chorus.json")], register=True)
+    (run,) = stage_runs("evaluate")
+    above = client().get_run(run.data.tags[PARENT_TAG])
+    for one in (run, above):
+        assert one.data.metrics == {"chorus/dimitra_hp/f_lmd": 1.5}
+        assert one.data.tags["model_version"] == f"{name} 1"
+    assert artifacts(run, "metrics") == ["metrics/chorus.json"]
+    said = CliRunner().invoke(app, ["register", "--metrics", "metrics/chorus.json"])
+    assert said.stdout == f"already there: models:/{name}/1\n"
     (version,) = client().search_model_versions(f"name = '{name}'")
     (lips,) = stage_runs("train@lips")
     assert version.tags["training_run.lips"] == lips.info.run_id
@@ -275,6 +279,14 @@ def test_models_go_from_training_to_registry_to_animate(recorded: Path) -> None:
     place = mlflow.artifacts.download_artifacts(f"models:/{name}/1", dst_path=str(recorded / "v1"))
     signature = mlflow.models.get_model_info(place).signature
     assert [column.name for column in signature.inputs] == ["image", "audio"]
+
+    settings = yaml.safe_load(Path("params.yaml").read_text())
+    settings["generate"]["steps"] = 4
+    Path("params.yaml").write_text(yaml.safe_dump(settings))
+    said = CliRunner().invoke(app, ["register"])
+    assert said.stdout == f"registered as models:/{name}/2\n"
+    settings["generate"]["steps"] = 5
+    Path("params.yaml").write_text(yaml.safe_dump(settings))
 
     first = animated(Path("models"), recorded / "video.mp4")
     shutil.rmtree("models")
