@@ -101,8 +101,9 @@ def _metric(target: Target, record: LineageRecord, params: Params) -> Replay:
     return _compare(Path(target.path).stem, kept, made, record)
 
 
-def _values(record: ClipRecord) -> dict[str, dict[str, dict[str, Any]]]:
+def _values(data: bytes) -> dict[str, dict[str, dict[str, Any]]]:
     """A clip's values in the shape of a metric file, which the tolerance is told for."""
+    record = ClipRecord.from_json(json.loads(data))
     return {
         method: {
             metric: {**cell, "n": int(cell["value"] is not None), "dropped": int(cell["dropped"])}
@@ -126,8 +127,7 @@ def _clip(clip_id: str, record: LineageRecord, params: Params) -> Replay:
                     parts |= found
         made = evaluate.make_worker(dict(job.params))(clip, parts)
         kept = _kept(clip_id, cache)
-        records = [ClipRecord.from_json(json.loads(data)) for data in (kept, made["metrics.json"])]
-        return _compare(clip.dataset, *map(_values, records), record)
+        return _compare(clip.dataset, _values(kept), _values(made["metrics.json"]), record)
     raise LineageError(f"{clip_id} is no clip of the test set that has been evaluated")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from dimitra.lineage.committed import (
 from dimitra.lineage.findings import Finding, absent, broken, differs, holds
 from dimitra.lineage.graph import Graph, check_links
 from dimitra.lineage.record import LineageRecord, read_records, record_path
-from dimitra.lineage.target import EVALUATE, Target, find_target
+from dimitra.lineage.target import EVALUATE, Target, find_target, read_numbers
 from dimitra.shards import sha256_file
 
 _SPLIT = "split"
@@ -70,12 +69,11 @@ class Audit:
 
 
 def _numbers(target: Target, root: Path) -> list[dict[str, Any]]:
-    path = root / target.path
-    if target.kind != "metric" or not path.is_file():
+    if target.kind != "metric":
         return []
     return [
         {"method": method, "metric": metric, **cell}
-        for method, row in json.loads(path.read_text()).items()
+        for method, row in read_numbers(root / target.path).items()
         for metric, cell in row.items()
         if target.method in (None, method) and target.metric in (None, metric)
     ]

@@ -18,7 +18,7 @@ from dimitra.lineage.graph import Graph
 from dimitra.lineage.raw import MANIFEST
 from dimitra.lineage.record import LineageError, LineageRecord
 from dimitra.lineage.sides import TABLE, read_table
-from dimitra.shards import list_sidecars
+from dimitra.shards import Sidecar, list_sidecars
 
 _CLIP_TABLES = Path("metrics/clips")
 _KEYS = {"clip_id", "dataset", "identity", "method", "frames", "missed", "dropped"}
@@ -53,10 +53,31 @@ class ClipHistory:
 
 
 def _rows(path: Path, clip_id: str) -> list[dict[str, Any]]:
-    """Rows of a Parquet file that are of a clip."""
-    table = read_table(path)
+    """Rows of a Parquet file that are of a clip.
+
+    Raises:
+        LineageError: it is damaged.
+    """
+    try:
+        table = read_table(path)
+    except (OSError, ValueError) as error:
+        raise LineageError(f"{path} cannot be read, it is damaged: {error}") from None
     found: list[dict[str, Any]] = table.filter(compute.equal(table["clip_id"], clip_id)).to_pylist()
     return found
+
+
+def _sidecars(folder: Path) -> dict[Path, Sidecar]:
+    try:
+        return list_sidecars(folder)
+    except (KeyError, TypeError, ValueError) as error:
+        raise LineageError(f"{folder} holds a damaged JSON file: {error}") from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise LineageError(f"{path} cannot be read, it is damaged: {error}") from None
 
 
 def clips_of_video(path: str, ingest: LineageRecord, root: Path) -> list[str]:
@@ -101,7 +122,7 @@ def _in_shards(
             if any(path.startswith(f"{output.path}/") for path in recorded):
                 yield absent(output.path, f"output of {record.stage}")
             continue
-        for path, sidecar in list_sidecars(folder).items():
+        for path, sidecar in _sidecars(folder).items():
             if clip_id not in sidecar.clip_ids:
                 continue
             name = f"{output.path}/{path.name}"
@@ -121,7 +142,7 @@ def _in_scores(record: LineageRecord, clip_id: str, root: Path) -> Iterator[dict
             place = root / output.path / name
             if output.path != "data/scores" or not place.is_file():
                 continue
-            clips = json.loads(place.read_text()).get("clips", [])
+            clips = _json(place).get("clips", [])
             if any(one.get("clip_id") == clip_id for one in clips):
                 path = f"{output.path}/{name}"
                 yield {"stage": record.stage, "shard": path, "sha256": digest}

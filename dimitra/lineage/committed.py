@@ -13,6 +13,7 @@ from dimitra.shards import sha256_file
 
 SPLITS = "splits"
 _METRICS = "metrics"
+_SHOWN_FILES = 8
 _SMALL = ("weights.yaml",)
 
 
@@ -80,9 +81,11 @@ def check_code(records: Sequence[LineageRecord], root: Path) -> Iterator[Finding
             )
         elif record.code.uncommitted is not None:
             yield note(record.stage, "its code was not committed when it ran, nor is it this one's")
-    for path, stages in edited.items():
+    for path, stages in list(edited.items())[:_SHOWN_FILES]:
         listed = ", ".join(stages[:3]) + (f" and {len(stages) - 3} more" if stages[3:] else "")
         yield note(path, f"the code has changed since {listed} ran")
+    if len(edited) > _SHOWN_FILES:
+        yield note("code", f"{len(edited) - _SHOWN_FILES} more files of it have changed since")
 
 
 def check_assets(records: Iterable[LineageRecord]) -> Iterator[Finding]:
@@ -116,8 +119,11 @@ def prove_split(record: LineageRecord, root: Path) -> tuple[dict[str, Any], list
     table = root / TABLE
     made_again: dict[str, Any] | None = None
     if table.is_file():
-        made_again = read_sides(table)
-        if made_again != sides:
+        try:
+            made_again = read_sides(table)
+        except (KeyError, OSError, ValueError) as error:
+            findings.append(broken(TABLE.as_posix(), f"it cannot be read: {error}"))
+        if made_again is not None and made_again != sides:
             findings.append(
                 broken(TABLE.as_posix(), "the sets of train and test are not those of the record")
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from dimitra.clips import CLIP_ID_PATTERN
 from dimitra.lineage.graph import Graph
@@ -79,6 +79,15 @@ def find_target(name: str, graph: Graph, root: Path) -> Target:
     )
 
 
+def read_numbers(path: Path) -> dict[str, Any]:
+    """A metric file: method to metric to cell; empty where it is missing or damaged."""
+    try:
+        table = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
 def _relative(text: str, root: Path) -> str:
     path = Path(text)
     if path.is_absolute() and path.is_relative_to(root.resolve()):
@@ -112,8 +121,7 @@ def _metric(name: str, path: str, number: str, graph: Graph, root: Path) -> Targ
     if not number:
         return Target("metric", name, path, (maker.stage,), dataset)
     method, _, metric = number.partition(".")
-    place = root / path
-    table = json.loads(place.read_text()) if place.is_file() else {}
+    table = read_numbers(root / path)
     if method not in table or metric not in table[method]:
         methods = ", ".join(sorted(table))
         metrics = ", ".join(sorted(table.get(method) or next(iter(table.values()), {})))
