@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from dimitra.cmdt.dataset import Batch, Windows
+from dimitra.cmdt.batch import Batch
+from dimitra.cmdt.dataset import Windows
 
 AHEAD = 2
 """Batches that are being made or wait."""
@@ -37,11 +38,11 @@ def batches(
     """
     if ahead == 0:
         for step in steps:
-            yield windows.batch(step, rank, peers).to(device)
+            yield windows.packed(step, rank, peers).to(device)
         return
 
     def make(step: int) -> Batch:
-        return windows.batch(step, rank, peers).to(device)
+        return windows.packed(step, rank, peers).to(device)
 
     with ThreadPoolExecutor(ahead, thread_name_prefix="batches") as pool:
         waiting: deque[Future[Batch]] = deque()

@@ -19,7 +19,8 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from dimitra.cmdt.dataset import Batch, Windows
+from dimitra.cmdt.batch import Batch
+from dimitra.cmdt.dataset import Windows
 from dimitra.cmdt.dropout import key
 from dimitra.cmdt.loss import LossWeights, losses
 from dimitra.cmdt.model import CMDT
