@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import struct
 from typing import Any
 
@@ -63,15 +64,14 @@ def _view(raw: memoryview, begin: int, size: int) -> NDArray[Any] | None:
     if size < front or begin + size > len(raw) or raw[begin : begin + len(_NPY)] != _NPY:
         return None
     length = front + int.from_bytes(raw[begin + front - 2 : begin + front], "little")
-    shape, dtype = _layout(bytes(raw[begin + front - 2 : begin + length]))
-    if dtype is None or length + dtype.itemsize * int(np.prod(shape)) != size:
+    shape, count, dtype = _layout(bytes(raw[begin + front - 2 : begin + length]))
+    if dtype is None or length + dtype.itemsize * count != size:
         return None
-    count = int(np.prod(shape))
     return np.frombuffer(raw, dtype, count, begin + length).reshape(shape)
 
 
 @functools.lru_cache(maxsize=4096)
-def _layout(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any] | None]:
-    """Shape and type that an npy header names; no type where its values cannot be viewed."""
+def _layout(header: bytes) -> tuple[tuple[int, ...], int, np.dtype[Any] | None]:
+    """Shape, count and type that an npy header names; no type where it cannot be viewed."""
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(header))
-    return shape, None if fortran_order or dtype.hasobject else dtype
+    return shape, math.prod(shape), None if fortran_order or dtype.hasobject else dtype

@@ -11,7 +11,7 @@ import torch
 from dimitra.cmdt.batch import Batch
 from dimitra.cmdt.dataset import Windows
 
-AHEAD = 2
+AHEAD = 4
 """Batches that are being made or wait."""
 
 
