@@ -19,7 +19,8 @@ from dimitra.cmdt.batch import PackedBatch
 from dimitra.cmdt.dataset import CACHE_BYTES, ShardCorpus, Windows
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.prefetch import AHEAD, batches
-from dimitra.cmdt.training import StepTiming, train
+from dimitra.cmdt.training import train
+from dimitra.learning.pace import StepTiming
 from dimitra.shards import Members, ShardWriter, iterate_shard, npz_bytes, read_npz
 from pipelines.params import load
 
