@@ -183,7 +183,7 @@ def loading(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for profile, batch, steps in (
         ("sample", 8, options.loading_steps),
-        ("paper", options.loading_batch, max(options.loading_steps // 4, 6)),
+        ("paper", options.loading_batch, max(options.loading_steps // 2, batches.STARTING + 8)),
     ):
         with tempfile.TemporaryDirectory(prefix="dimitra-loading-") as scratch:
             widths = None if profile == "sample" else costs.FEATURES[profile]
