@@ -160,10 +160,10 @@ def trained_part(plan: Plan, model: CMDT) -> checkpoint.TrainedPart:
 
 
 def _alone(
-    plan: Plan, record: TrainingRecord, pictures: _Pictures
+    plan: Plan, record: TrainingRecord, pictures: _Pictures, corpus: ShardCorpus
 ) -> tuple[CMDT, list[StepRecord]]:
     try:
-        return train_share(plan, Alone(), record.step, record.resumed, pictures.state)
+        return train_share(plan, Alone(), record.step, record.resumed, pictures.state, corpus)
     except TrainingDivergedError as error:
         raise StageError(f"training of {plan.part}: {error}") from error
 
@@ -212,10 +212,8 @@ def train_part(params: Params, part: ModelPart) -> None:
         code_digest=audit["code"],
     ) as record:
         pictures = _Pictures(plan, corpus, record)
-        if group:
-            model, curve = _together(plan, record, pictures, corpus)
-        else:
-            model, curve = _alone(plan, record, pictures)
+        share = _together if group else _alone
+        model, curve = share(plan, record, pictures, corpus)
     trained = trained_part(plan, model)
     checkpoint.save(MODELS / part, trained, config, params.seed, curve, audit)
     plan.states.clear()

@@ -215,6 +215,7 @@ def train_share(
     on_step: Callable[[StepRecord, StepTiming], None],
     on_resume: Callable[[int], None],
     on_state: Callable[[TrainingState[StepRecord]], None],
+    corpus: Corpus | None = None,
 ) -> tuple[CMDT, list[StepRecord]]:
     """Train a part from its last saved state to its end, and save states on the way.
 
@@ -224,6 +225,7 @@ def train_share(
         on_step: called after every step.
         on_resume: called with the number of steps that were done before, where there are any.
         on_state: called after a state was saved, by the first process alone.
+        corpus: the plan's, where it is open already.
 
     Returns:
         The model with its averaged weights, and the curve.
@@ -234,7 +236,7 @@ def train_share(
         BadClipError: a clip cannot be trained on.
     """
     device = device_of(plan.params)
-    corpus = local_corpus(plan)
+    corpus = corpus or local_corpus(plan)
     model = build_model(plan, corpus)
     params = plan.params
     windows = plan.windows(corpus)
