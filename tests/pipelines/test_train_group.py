@@ -66,7 +66,7 @@ def test_one_and_two_processes_agree_also_after_a_kill() -> None:
 
     def kill() -> None:
         """A process of the round, once it has saved a state."""
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while time.monotonic() < until and not list(Path("cache/training").rglob("*.safetensors")):
             time.sleep(0.02)
         for child in psutil.Process().children(recursive=True):
