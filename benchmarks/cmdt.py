@@ -16,11 +16,12 @@ Parts:
   decoder of eight such blocks was measured, elsewhere, at 0.47 s for 100 frames and 6.2 s for
   1,600 on two cores.
 * steps: whole training steps a second for the sample's and the paper's models.
-* loading: what a batch costs to make from shards (process time of one thread), and the share of the
-  time that a trainer of `--pace` steps a second waits for it, with every clip in the clip cache and
-  with none, at the sample's and the paper's sizes. The train shards under `--root` are copied under
-  other clip ids until there are enough; at the paper's widths their values are repeated. That
-  trainer sleeps, as a process does whose GPU works; the sample's model is trained for real too.
+* loading: what a batch costs to make from shards on the host, and to lay out (process time), the
+  bytes that are sent, and the share of the time that a trainer of `--pace` steps a second waits for
+  it, with every clip in the clip cache and with none, each read from the disk, at the sample's and
+  the paper's sizes. The train shards under `--root` are copied under other clip ids until there are
+  enough; at the paper's widths their values are repeated. That trainer sleeps, as a process does
+  whose GPU works, and on a CPU does not lay out; the sample's model is trained for real too.
 * sampling: seconds of motion a second, three models, one window of N frames, by sampler and number
   of steps. Weights are random here: they do not change what is computed.
 * quality: errors against truth on chorus' test clips for the models under `--root` (by default
@@ -182,12 +183,11 @@ def loading(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for profile, batch, steps in (
         ("sample", 8, options.loading_steps),
-        ("paper", options.loading_batch, max(options.loading_steps // 4, 6)),
+        ("paper", options.loading_batch, max(options.loading_steps // 2, batches.STARTING + 8)),
     ):
         with tempfile.TemporaryDirectory(prefix="dimitra-loading-") as scratch:
             widths = None if profile == "sample" else costs.FEATURES[profile]
-            clips = max(steps * batch, 257)
-            many = batches.replicate(shards, Path(scratch), clips, widths)
+            many = batches.replicate(shards, Path(scratch), steps * batch, widths)
             device = torch.device(options.device)
             rows += batches.loading(profile, many, batch, steps, 1.0 / options.pace, device)
     _show(f"a batch from shards; a trainer of {options.pace:g} steps a second", rows)

@@ -37,10 +37,11 @@ from rich.table import Table  # noqa: E402
 
 from benchmarks.motion.sampling import correlation  # noqa: E402
 from dimitra.cmdt.checkpoint import TrainedPart  # noqa: E402
-from dimitra.cmdt.dataset import MotionClip, ShardCorpus, Windows  # noqa: E402
+from dimitra.cmdt.dataset import MotionClip, ShardCorpus  # noqa: E402
 from dimitra.cmdt.parts import mouth_columns  # noqa: E402
 from dimitra.cmdt.recursion import SamplingConfig, generate_part  # noqa: E402
-from dimitra.cmdt.training import deterministic, train  # noqa: E402
+from dimitra.cmdt.training import train  # noqa: E402
+from dimitra.learning.pace import deterministic  # noqa: E402
 from dimitra.morphable.coefficients import EXPRESSION_SIZE, PARTS, Part  # noqa: E402
 from pipelines.params import load  # noqa: E402
 from pipelines.shard import moments  # noqa: E402
@@ -79,15 +80,7 @@ def learn(clip: MotionClip, part: Part, steps: int | None) -> tuple[TrainedPart,
     }
     plan = Plan(params, part, (), stats, "overfit", "")
     model = build_model(plan, corpus)
-    windows = Windows(
-        corpus,
-        plan.columns,
-        params.model.frames,
-        params.model.window,
-        params.train.batch,
-        params.diffusion.steps,
-        params.seed,
-    )
+    windows = plan.windows(corpus, null_probability=0.0)
     config = plan.config if steps is None else replace(plan.config, steps=steps)
     with deterministic(params.train.threads):
         curve = train(model, windows, config, torch.device("cpu"))

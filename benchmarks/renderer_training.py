@@ -22,16 +22,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from dimitra.learning.pace import StepTiming, deterministic
+from dimitra.learning.state import TrainingState
 from dimitra.render import renderer_checkpoint
 from dimitra.render.pirender import PIRenderer
 from dimitra.render.pirender_network import PIRenderNet, PIRenderSettings
 from dimitra.render.reconstruction import PixelLoss
 from dimitra.render.renderer_pairs import CropCorpus, Pairs, RendererClip, face_region
-from dimitra.render.renderer_state import RendererState, RendererStep
+from dimitra.render.renderer_state import RendererStep
 from dimitra.render.renderer_training import (
     RendererTraining,
-    StepTime,
-    deterministic,
     train_renderer,
 )
 from pipelines.train_renderer import descriptor_scale
@@ -109,15 +109,15 @@ def main() -> None:
     )
     begun = time.perf_counter()
 
-    states: list[RendererState] = []
+    states: list[TrainingState[RendererStep]] = []
 
-    def on_step(record: RendererStep, timing: StepTime) -> None:  # noqa: ARG001
+    def on_step(record: RendererStep, timing: StepTiming) -> None:  # noqa: ARG001
         if record.step % 100 == 0:
             print(f"{time.perf_counter() - begun:6.0f} s {record}", flush=True)
         if time.perf_counter() - begun > 60 * options.minutes and states:
             raise OutOfTime
 
-    with deterministic(1, torch.device("cpu")):
+    with deterministic(1):
         try:
             curve = train_renderer(
                 network,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dimitra.media.audio import decode_flac
-from dimitra.shards import json_bytes, write_atomic
+from dimitra.shards import write_atomic
 from dimitra.speech.acoustics import acoustic_features
 from dimitra.speech.aligner_training import Progress, TrainingError, Utterance, train_aligner
 from dimitra.speech.lexicon import DictionaryError, Lexicon
@@ -20,11 +20,12 @@ from pipelines.aligning import ALIGNER as OUTPUT
 from pipelines.aligning import run_lexicon
 from pipelines.jobs import Unit, read_manifest, units_of
 from pipelines.lineage import with_lineage
-from pipelines.mainguard import StageError, guarded
+from pipelines.mainguard import guarded
+from pipelines.not_trained import write_marker
 from pipelines.params import load
 from pipelines.progress import console, progress_bar
 from pipelines.tracking import StageRecord
-from pipelines.train_clips import SPLIT, choose, train_ids
+from pipelines.train_clips import chosen
 from pipelines.units import join
 from pipelines.work_cache import WorkCache, local_shard
 
@@ -63,18 +64,6 @@ def curve_bytes(curve: Sequence[Progress]) -> bytes:
     return text.getvalue().encode()
 
 
-def write_marker(aligner: str) -> None:
-    """Write, in place of a model, that none was trained: no other stage reads this folder then."""
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    for file in OUTPUT.iterdir():
-        file.unlink()
-    write_atomic(
-        OUTPUT / "not_trained.json",
-        json_bytes({"speech.aligner": aligner, "why": "only the aligner 'gmm' is trained here"}),
-    )
-    console.print(f"align_train: nothing to train, speech.aligner is {aligner}")
-
-
 def main() -> None:
     """Run the stage with `params.yaml`.
 
@@ -84,16 +73,14 @@ def main() -> None:
     """
     params = load()
     if params.speech.aligner != "gmm":
-        write_marker(params.speech.aligner)
+        why = "only the aligner 'gmm' is trained here"
+        write_marker(OUTPUT, "align_train", "speech.aligner", params.speech.aligner, why)
         return
     section = params.align_train
     lexicon = run_lexicon(params.speech.dictionary, params.transcribe.language)
     units = units_of(read_manifest(), [CROPS, TRANSCRIPTS])
-    training = train_ids()
-    clips = [clip for unit in units for clip in unit.clips if clip.clip_id in training]
-    if not clips:
-        raise StageError(f"{SPLIT} names no training clip that has a crop and a transcript")
-    wanted = choose(clips, section.max_hours)
+    clips = chosen(units, section.max_hours, "a crop and a transcript")
+    wanted = frozenset(clip.clip_id for clip in clips)
     with progress_bar("align_train", len(wanted)) as bar:
         items: list[Utterance] = []
         for item in utterances(units, wanted, lexicon, WorkCache.of(params.storage.root)):
@@ -113,7 +100,7 @@ def main() -> None:
             run.point(point, row.iteration)
         run.keep(OUTPUT, f"models/{OUTPUT.name}")
     last = curve[-1]
-    seconds = sum(clip.duration_s for clip in clips if clip.clip_id in wanted)
+    seconds = sum(clip.duration_s for clip in clips)
     console.print(
         f"align_train: {len(items)} clips of {seconds:.1f} s together, {last.gaussians} Gaussians, "
         f"log likelihood {last.log_likelihood:.2f} per frame"

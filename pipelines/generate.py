@@ -19,18 +19,16 @@ import torch
 
 from dimitra.clips import Clip
 from dimitra.cmdt.checkpoint import load as load_part
-from dimitra.cmdt.chunks import chunk_bounds
 from dimitra.cmdt.dataset import ShardCorpus
 from dimitra.cmdt.parts import parts_of
 from dimitra.cmdt.recursion import SamplingConfig, generate_motion
-from dimitra.diffusion.schedule import linear_schedule
-from dimitra.diffusion.spacing import spaced_steps
 from dimitra.seeds import clip_seed
 from dimitra.shards import Members, Sidecar, npz_bytes
 from pipelines.jobs import Job, Unit, Worker, read_manifest, run
 from pipelines.lineage import with_lineage
-from pipelines.mainguard import StageError, guarded
-from pipelines.params import Params, load
+from pipelines.mainguard import guarded
+from pipelines.params import load
+from pipelines.sampling_check import check_sampling
 from pipelines.units import sidecars_of
 
 SHARDS = Path("data/shards")
@@ -88,28 +86,6 @@ def plan(clips: list[Clip]) -> tuple[Unit, ...]:
         ids = sorted(clip_id for sidecar in found.values() for clip_id in sidecar.clip_ids)
         units.append(Unit(name, tuple(by_id[i] for i in ids), (), files=tuple(found)))
     return tuple(units)
-
-
-def check_sampling(params: Params) -> None:
-    """Refuse sampling that schedule or chunks do not allow, before any work.
-
-    Raises:
-        StageError: naming the key, and what is allowed.
-    """
-    section = params.generate
-    try:
-        spaced_steps(linear_schedule(params.diffusion.steps), section.steps, section.spacing)
-    except ValueError as error:
-        raise StageError(f"generate.steps: {error}") from error
-    try:
-        chunk_bounds(1, params.model.frames, section.overlap)
-    except ValueError as error:
-        raise StageError(f"generate.overlap: {error}") from error
-    if section.guidance != 1.0 and params.diffusion.null_probability == 0.0:
-        raise StageError(
-            f"generate.guidance is {section.guidance}, but diffusion.null_probability is 0, so the "
-            "models never see motion without speech: set it to 0.1 or so, or guidance to 1"
-        )
 
 
 def main() -> None:

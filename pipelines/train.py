@@ -22,12 +22,13 @@ from typing import Any
 import torch
 
 from dimitra.cmdt import checkpoint
-from dimitra.cmdt.dataset import ShardCorpus
+from dimitra.cmdt.dataset import BadClipError, ShardCorpus
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.parts import MODEL_PARTS, ModelPart, mouth_columns
 from dimitra.cmdt.peers import Alone
-from dimitra.cmdt.resume import StepRecord, TrainingState
+from dimitra.cmdt.resume import StepRecord
 from dimitra.cmdt.training import TrainingDivergedError
+from dimitra.learning.state import TrainingState
 from dimitra.shards import read_sidecar
 from pipelines.closure import code_digest
 from pipelines.connection import LOCAL, address_of
@@ -37,6 +38,7 @@ from pipelines.mainguard import guarded
 from pipelines.motion_plot import draw
 from pipelines.params import Params, load
 from pipelines.progress import console
+from pipelines.sampling_check import check_sampling
 from pipelines.train_group import Listener, train_group
 from pipelines.training import Plan, build_model, local_corpus, part_params, train_share
 from pipelines.training_record import TrainingRecord, recorded
@@ -79,16 +81,24 @@ def make_plan(params: Params, part: ModelPart) -> Plan:
     """What is trained, and the key that names it.
 
     Raises:
-        StageError: there are no train shards, or they are of another face model.
+        StageError: there are no train shards, no clips in them, or those are of another face model.
     """
     cache = WorkCache.of(params.storage.root)
     shards = [path for path in local_shards(SHARDS, cache) if path.name.startswith("train-")]
     if not shards:
         raise StageError(f"no train shards in {SHARDS}; run `python -m pipelines.shard` first")
-    digests = [read_sidecar(path).sha256 for path in shards]
+    sidecars = [read_sidecar(path) for path in shards]
+    if not any(sidecar.clips for sidecar in sidecars):
+        raise StageError(
+            f"the {len(shards)} train shards in {SHARDS} hold no clip: none of the train split "
+            "came through the stages before. Look into their quarantine.parquet, and into splits/"
+        )
     stats = json.loads((SHARDS / "stats.json").read_text())
     _check_face_model(params, stats)
-    places = tuple((str(p.resolve()), s) for p, s in zip(shards, digests, strict=True))
+    places = tuple(
+        (str(path.resolve()), sidecar.sha256)
+        for path, sidecar in zip(shards, sidecars, strict=True)
+    )
     return Plan(
         params=params,
         part=part,
@@ -122,11 +132,12 @@ class _Pictures:
         self._clip = corpus.load(corpus.clip_ids[0])
         self._part = trained_part(plan, build_model(plan, corpus).eval())
 
-    def state(self, state: TrainingState) -> None:
+    def state(self, state: TrainingState[StepRecord]) -> None:
         """Draw a state."""
         self._part.model.load_state_dict(state.averaged(), strict=False)
         seed = self._plan.params.seed
-        self._record.plot(draw(self._part, self._clip, state.steps, seed))
+        plot = draw(self._part, self._clip, state.steps, seed)
+        self._record.figure(plot.figure, f"motion/step-{plot.steps:07d}.png")
 
     def saved(self, steps: int) -> None:
         """Draw the state that another process has just saved; skipped where it is gone again."""
@@ -150,10 +161,10 @@ def trained_part(plan: Plan, model: CMDT) -> checkpoint.TrainedPart:
 
 
 def _alone(
-    plan: Plan, record: TrainingRecord, pictures: _Pictures
+    plan: Plan, record: TrainingRecord, pictures: _Pictures, corpus: ShardCorpus
 ) -> tuple[CMDT, list[StepRecord]]:
     try:
-        return train_share(plan, Alone(), record.step, record.resumed, pictures.state)
+        return train_share(plan, Alone(), record.step, record.resumed, pictures.state, corpus)
     except TrainingDivergedError as error:
         raise StageError(f"training of {plan.part}: {error}") from error
 
@@ -171,8 +182,11 @@ def train_part(params: Params, part: ModelPart) -> None:
     """Train and save one part.
 
     Raises:
-        StageError: no train shards, no such device, or the training diverged.
+        StageError: sampling that is not possible, no train shards or no clips in them, a shard
+            with other bytes than its sidecar's, no such device, or the training diverged.
+        BadClipError: a clip cannot be trained on.
     """
+    check_sampling(params)
     plan = make_plan(params, part)
     audit = made_of(params, part, plan.shards, plan.stats)
     corpus = local_corpus(plan)
@@ -189,16 +203,23 @@ def train_part(params: Params, part: ModelPart) -> None:
     )
     tags = {f"input.{Path(place).name}": sha256 for place, sha256 in plan.shards}
     group = params.train.workers > 1 or address_of(params.ray) != LOCAL
-    tags |= {"part": part, "work_key": plan.key}
-    with recorded(part, config.steps, values, tags, params.ray.mlflow) as record:
+    with recorded(
+        f"train@{part}",
+        config.steps,
+        values,
+        tags | {"part": part},
+        work_key=plan.key,
+        code_digest=audit["code"],
+        mlflow=params.ray.mlflow,
+    ) as record:
         pictures = _Pictures(plan, corpus, record)
-        if group:
-            model, curve = _together(plan, record, pictures, corpus)
-        else:
-            model, curve = _alone(plan, record, pictures)
+        share = _together if group else _alone
+        model, curve = share(plan, record, pictures, corpus)
         trained = trained_part(plan, model)
         checkpoint.save(MODELS / part, trained, config, params.seed, curve, audit)
-        record.trained(MODELS / part)
+        # So that the run's artifacts are a folder for `dimitra animate`.
+        record.keep(MODELS / part, f"models/{part}")
+        record.keep(Path("params.yaml"), "models")
     plan.states.clear()
     console.print(f"train {part}: {config.steps} steps, last loss {curve[-1].loss:.4f}")
 
@@ -218,4 +239,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(with_lineage(main), own_arguments=True))
+    sys.exit(guarded(with_lineage(main), BadClipError, own_arguments=True))

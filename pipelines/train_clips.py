@@ -9,6 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from dimitra.clips import Clip
+from pipelines.errors import StageError
+from pipelines.units import Unit
 
 SPLIT = Path("data/split/split.parquet")
 
@@ -32,3 +34,22 @@ def choose(clips: Sequence[Clip], max_hours: float) -> frozenset[str]:
             break
         chosen.add(clip.clip_id)
     return frozenset(chosen)
+
+
+def chosen(units: Sequence[Unit], max_hours: float, having: str) -> list[Clip]:
+    """The training clips among those of ``units``, at most ``max_hours`` of them.
+
+    Args:
+        units: of the stages that a training reads.
+        max_hours: of clips.
+        having: what these stages give, for the message.
+
+    Raises:
+        StageError: there are none.
+    """
+    training = train_ids()
+    clips = [clip for unit in units for clip in unit.clips if clip.clip_id in training]
+    if not clips:
+        raise StageError(f"{SPLIT} names no training clip that has {having}")
+    wanted = choose(clips, max_hours)
+    return [clip for clip in clips if clip.clip_id in wanted]

@@ -14,9 +14,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from dimitra.cmdt.dataset import BadClipError
 from dimitra.cmdt.peers import Group
-from dimitra.cmdt.resume import StepRecord, TrainingState
-from dimitra.cmdt.training import StepTiming, TrainingDivergedError
+from dimitra.cmdt.resume import StepRecord
+from dimitra.cmdt.training import TrainingDivergedError
+from dimitra.learning.pace import StepTiming
+from dimitra.learning.state import TrainingState
 from pipelines.checkout import cache_folder
 from pipelines.connection import connect
 from pipelines.errors import StageError
@@ -69,9 +72,12 @@ def _process(settings: dict[str, Any]) -> None:
         queue.put(("diverged", str(error), error.own))
     except StageError as error:
         queue.put(("refused", str(error)))
+    except BadClipError as error:
+        queue.put(("refused", str(error)))
+        raise  # the others wait for this one's share
 
 
-def train_group(plan: Plan, listener: Listener) -> TrainingState:
+def train_group(plan: Plan, listener: Listener) -> TrainingState[StepRecord]:
     """Train a part with ``train.workers`` processes.
 
     Args:
@@ -117,19 +123,22 @@ def train_group(plan: Plan, listener: Listener) -> TrainingState:
                 failure_config=FailureConfig(max_failures=ROUNDS - 1),
             ),
         )
+        lost: TrainingFailedError | None = None
         try:
             trainer.fit()
         except TrainingFailedError as error:
-            raise StageError(
-                f"training of {plan.part}: {ROUNDS} rounds were lost, the last to {error}. The "
-                "next run goes on from the last saved state"
-            ) from error
+            lost = error
         finally:
             done.set()
             thread.join()
             if shared:
                 shutil.rmtree(runs / f"{plan.part}-{plan.key[:16]}", ignore_errors=True)
     _raise_faults(plan, faults)
+    if lost is not None:
+        raise StageError(
+            f"training of {plan.part}: {ROUNDS} rounds were lost, the last to {lost}. The next run "
+            "goes on from the last saved state"
+        ) from lost
     state = plan.states.latest()
     if state is None or state.steps != plan.config.steps:
         raise StageError(
@@ -165,7 +174,7 @@ def _listen(
 def _raise_faults(plan: Plan, faults: list[tuple[object, ...]]) -> None:
     refused = [fault for fault in faults if fault[0] == "refused"]
     if refused:
-        raise StageError(str(refused[0][1]))
+        raise StageError(f"training of {plan.part}: {refused[0][1]}")
     # The process whose own windows hold the bad values names the clips.
     diverged = sorted((f for f in faults if f[0] == "diverged"), key=lambda f: not f[2])
     if diverged:

@@ -18,21 +18,22 @@ import pyarrow.parquet as pq
 import torch
 
 from dimitra.assets import asset_path, asset_sha256
+from dimitra.learning.pace import deterministic
+from dimitra.learning.state import TrainingState
 from dimitra.render import renderer_checkpoint
 from dimitra.render.pirender_network import PIRenderNet, PIRenderSettings
 from dimitra.render.reconstruction import PerceptualLoss, PixelLoss, Reconstruction
 from dimitra.render.renderer_pairs import CropCorpus, Pairs
-from dimitra.render.renderer_state import RendererState
+from dimitra.render.renderer_state import STATE, RendererStep
 from dimitra.render.renderer_training import (
     DescriptorScale,
     RendererDivergedError,
     RendererTraining,
-    deterministic,
     train_renderer,
 )
 from dimitra.render.vgg import read_vgg19
 from dimitra.seeds import clip_seed
-from dimitra.shards import list_sidecars
+from dimitra.shards import list_sidecars, read_sidecar
 from dimitra.torch_file import TorchFileError
 from pipelines.closure import code_digest
 from pipelines.errors import StageError
@@ -41,8 +42,9 @@ from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import Params, load
 from pipelines.progress import console
-from pipelines.renderer_record import renderer_recorded
+from pipelines.shard_bytes import check_shards
 from pipelines.storage import Storage
+from pipelines.training_record import recorded
 from pipelines.training_states import TrainingStates
 from pipelines.work_cache import WorkCache, digest_of, local_shards, package_version
 
@@ -68,6 +70,7 @@ class RendererPlan:
         params: of the run.
         corpus: the train clips.
         key: names the training.
+        code: digest of the code, which is in the key.
         inputs: shard to sha256.
         states: its saved states.
     """
@@ -75,8 +78,9 @@ class RendererPlan:
     params: Params
     corpus: CropCorpus
     key: str
+    code: str
     inputs: dict[str, str]
-    states: TrainingStates[RendererState]
+    states: TrainingStates[TrainingState[RendererStep]]
 
     @property
     def settings(self) -> PIRenderSettings:
@@ -105,7 +109,8 @@ def make_plan(params: Params) -> RendererPlan:
     """Find the train clips' crops and motion.
 
     Raises:
-        StageError: an earlier stage has not run, there are no train clips, or no such device.
+        StageError: an earlier stage has not run, there are no train clips, no such device, or a
+            shard's bytes are not those of its sidecar.
     """
     section = params.train_renderer
     if section.device == "cuda" and not torch.cuda.is_available():
@@ -128,15 +133,18 @@ def make_plan(params: Params) -> RendererPlan:
         for path, sidecar in sorted(list_sidecars(folder).items())
         if not set(clip_ids).isdisjoint(sidecar.clip_ids)
     }
+    crops, motion = (local_shards(folder, cache, clip_ids) for folder in (CROPS, MOTION))
+    check_shards((path, read_sidecar(path).sha256) for path in (*crops, *motion))
     corpus = CropCorpus(
-        local_shards(CROPS, cache, clip_ids),
-        local_shards(MOTION, cache, clip_ids),
+        crops,
+        motion,
         clip_ids,
         params.crop.size,
         section.size,
         section.cache_mb << 20,
     )
     vgg = None if section.vgg_weights is None else asset_sha256(section.vgg_weights)
+    code = code_digest("pipelines.train_renderer")
     key = digest_of(
         {
             "section": section.model_dump(exclude=_OF_THE_RUN),
@@ -146,12 +154,12 @@ def make_plan(params: Params) -> RendererPlan:
             "seed": params.seed,
             "clips": clip_ids,
             "inputs": inputs,
-            "code": code_digest("pipelines.train_renderer"),
+            "code": code,
             "torch": package_version("torch"),
         }
     )
-    states = TrainingStates(Storage(cache.storage.root), key, RendererState.from_bytes)
-    return RendererPlan(params, corpus, key, inputs, states)
+    states = TrainingStates(Storage(cache.storage.root), key, STATE.decode)
+    return RendererPlan(params, corpus, key, code, inputs, states)
 
 
 def _held(folder: Path) -> set[str]:
@@ -219,17 +227,26 @@ def train(params: Params, output: Path = OUTPUT) -> None:
         "clips": len(plan.corpus.clip_ids),
     }
     tags = {f"input.{name}": sha256 for name, sha256 in plan.inputs.items()}
-    tags["work_key"] = plan.key
     resumed = plan.states.latest()
     with (
-        renderer_recorded(config.steps, values, tags, params.ray.mlflow) as record,
-        deterministic(section.threads, device),
+        recorded(
+            "train_renderer",
+            config.steps,
+            values,
+            tags,
+            work_key=plan.key,
+            code_digest=plan.code,
+            mlflow=params.ray.mlflow,
+        ) as record,
+        # Not on a GPU: the gradients of sampling and of resizing have no deterministic form there.
+        deterministic(section.threads, algorithms=device.type == "cpu"),
     ):
 
-        def keep(state: RendererState) -> None:
+        def keep(state: TrainingState[RendererStep]) -> None:
             plan.states.write(state)
             shown.load_state_dict(state.averaged())
-            record.picture(sheet(shown, scale, pairs, device), state.steps)
+            name = f"pictures/step-{state.steps:07d}.png"
+            record.image(sheet(shown, scale, pairs, device), name)
 
         if resumed is not None:
             record.resumed(resumed.steps)
@@ -265,7 +282,8 @@ def train(params: Params, output: Path = OUTPUT) -> None:
             },
             curve,
         )
-        record.trained(output)
+        # Where `dimitra animate` looks for it beside `models`.
+        record.keep(output, f"models/renderers/{output.name}")
     plan.states.clear()
     console.print(f"train_renderer: {config.steps} steps, last loss {curve[-1].loss:.4f}")
 

@@ -1,7 +1,8 @@
 """Train the compact SyncNet on the training clips: `python -m pipelines.train_sync`.
 
 Writes `evaluators/sync/`: `model.safetensors`, `config.json` (what it was trained on and how),
-`curve.csv`. It takes a minute or two and starts over when killed; curve and digests go to MLflow.
+`curve.csv`. Killed at any time, the same command goes on from the last saved state (every
+`ray.save_every` steps); curve and digests go to MLflow.
 """
 
 from __future__ import annotations
@@ -19,25 +20,33 @@ import torch
 
 from dimitra.media.audio import decode_flac
 from dimitra.media.video import iterate_frames, to_rgb
-from dimitra.shards import json_bytes, read_npz, read_sidecar, write_atomic
+from dimitra.shards import read_npz, read_sidecar, write_atomic
 from dimitra.sync.compact import CompactConfig, save
 from dimitra.sync.mfcc import mfcc
 from dimitra.sync.pictures import MOUTH_SIZE, boxes_of, cut
-from dimitra.sync.training import SyncClip, SyncStep, SyncTraining, SyncTrainingError, train
+from dimitra.sync.training import (
+    STATE,
+    SyncClip,
+    SyncStep,
+    SyncTraining,
+    SyncTrainingError,
+    train,
+)
 from pipelines.closure import code_digest
 from pipelines.jobs import Unit, read_manifest, units_of
 from pipelines.lineage import with_lineage
-from pipelines.mainguard import StageError, guarded
+from pipelines.mainguard import guarded
+from pipelines.not_trained import write_marker
 from pipelines.params import Params, load
 from pipelines.progress import console, progress_bar
-from pipelines.tracking import StageRecord
-from pipelines.train_clips import SPLIT, choose, train_ids
+from pipelines.train_clips import chosen
+from pipelines.training_record import recorded
+from pipelines.training_states import TrainingStates
 from pipelines.units import join
 from pipelines.work_cache import WorkCache, digest_of, local_shard, package_version
 
 CROPS = Path("data/crops")
 OUTPUT = Path("evaluators/sync")
-_LOG_EVERY = 10
 
 
 def training_clips(
@@ -84,18 +93,6 @@ def facts_of(params: Params, units: Sequence[Unit], used: Sequence[str]) -> dict
     }
 
 
-def write_marker(network: str) -> None:
-    """Write, in place of a model, that none was trained: no other stage reads this folder then."""
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    for file in OUTPUT.iterdir():
-        file.unlink()
-    write_atomic(
-        OUTPUT / "not_trained.json",
-        json_bytes({"sync.network": network, "why": "the published network is not trained here"}),
-    )
-    console.print(f"train_sync: nothing to train, sync.network is {network}")
-
-
 def main() -> None:
     """Run the stage with `params.yaml`.
 
@@ -106,40 +103,49 @@ def main() -> None:
     params = load()
     section = params.sync
     if section.network != "trained":
-        write_marker(section.network)
+        why = "the published network is not trained here"
+        write_marker(OUTPUT, "train_sync", "sync.network", section.network, why)
         return
     torch.set_num_threads(section.threads)
     torch.use_deterministic_algorithms(True)
     units = units_of(read_manifest(), [CROPS])
-    training = train_ids()
-    clips = [clip for unit in units for clip in unit.clips if clip.clip_id in training]
-    if not clips:
-        raise StageError(f"{SPLIT} names no training clip that has a crop")
-    wanted = choose(clips, section.max_hours)
+    wanted = frozenset(clip.clip_id for clip in chosen(units, section.max_hours, "a crop"))
+    cache = WorkCache.of(params.storage.root)
     items: list[SyncClip] = []
     with progress_bar("train_sync: clips", len(wanted)) as bar:
-        for item in training_clips(units, wanted, WorkCache.of(params.storage.root)):
+        for item in training_clips(units, wanted, cache):
             items.append(item)
             bar.update(len(items), 0)
     config = SyncTraining(section.steps, section.clips, section.windows, section.learning_rate)
     facts = facts_of(params, units, [item.clip_id for item in items])
-    values = asdict(config) | {"width": section.width, "seed": params.seed}
-    tags = {name: str(facts[name]) for name in ("code", "clip_ids_sha256")}
-    with (
-        StageRecord("train_sync", values, tags, wanted=params.ray.mlflow) as run,
-        progress_bar("train_sync", section.steps) as bar,
-    ):
-
-        def on_step(record: SyncStep) -> None:
-            bar.update(record.step + 1, 0)
-            if record.step % _LOG_EVERY == 0 or record.step == section.steps - 1:
-                point = {"loss": record.loss, "accuracy": record.accuracy}
-                run.point(point, record.step)
-
-        network, curve = train(items, CompactConfig(section.width), config, params.seed, on_step)
+    key = digest_of(facts)
+    states = TrainingStates(cache.storage, key, STATE.decode)
+    resumed = states.latest()
+    with recorded(
+        "train_sync",
+        section.steps,
+        asdict(config) | {"width": section.width, "seed": params.seed},
+        {"clip_ids_sha256": str(facts["clip_ids_sha256"])},
+        work_key=key,
+        code_digest=str(facts["code"]),
+        mlflow=params.ray.mlflow,
+    ) as record:
+        if resumed is not None:
+            record.resumed(resumed.steps)
+        network, curve = train(
+            items,
+            CompactConfig(section.width),
+            config,
+            params.seed,
+            record.step,
+            resumed=resumed,
+            save_every=params.ray.save_every,
+            on_state=states.write,
+        )
         save(OUTPUT, network, facts)
         write_atomic(OUTPUT / "curve.csv", curve_bytes(curve))
-        run.keep(OUTPUT, OUTPUT.as_posix())
+        record.keep(OUTPUT, OUTPUT.as_posix())
+    states.clear()
     console.print(
         f"train_sync: {section.steps} steps on {len(items)} clips, last loss {curve[-1].loss:.4f}"
     )

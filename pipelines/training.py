@@ -16,13 +16,16 @@ from dimitra.cmdt.loss import LossWeights
 from dimitra.cmdt.model import CMDT, CMDTConfig
 from dimitra.cmdt.parts import ModelPart, part_columns
 from dimitra.cmdt.peers import Peers
-from dimitra.cmdt.resume import StepRecord, TrainingState
-from dimitra.cmdt.training import StepTiming, TrainingConfig, deterministic, train
+from dimitra.cmdt.resume import STATE, StepRecord
+from dimitra.cmdt.training import TrainingConfig, train
+from dimitra.learning.pace import StepTiming, deterministic
+from dimitra.learning.state import TrainingState
 from dimitra.morphable.coefficients import ANGLES
 from dimitra.seeds import clip_seed
 from pipelines.checkout import cache_folder
 from pipelines.errors import StageError
 from pipelines.params import Params, PartParams
+from pipelines.shard_bytes import check_shards
 from pipelines.storage import Storage
 from pipelines.training_states import TrainingStates
 from pipelines.work_cache import WorkCache
@@ -57,9 +60,28 @@ class Plan:
         return part_columns(self.params.fit.face_model, self.part)
 
     @property
-    def states(self) -> TrainingStates[TrainingState]:
+    def states(self) -> TrainingStates[TrainingState[StepRecord]]:
         """Its saved states."""
-        return TrainingStates(Storage(self.root), self.key, TrainingState.from_bytes)
+        return TrainingStates(Storage(self.root), self.key, STATE.decode)
+
+    def windows(self, corpus: Corpus, null_probability: float | None = None) -> Windows:
+        """The stream of its batches.
+
+        Args:
+            corpus: to train on.
+            null_probability: in place of the parameters'.
+        """
+        params = self.params
+        return Windows(
+            corpus,
+            self.columns,
+            params.model.frames,
+            params.model.window,
+            params.train.batch,
+            params.diffusion.steps,
+            params.seed,
+            params.diffusion.null_probability if null_probability is None else null_probability,
+        )
 
     @property
     def config(self) -> TrainingConfig:
@@ -144,9 +166,15 @@ def build_model(plan: Plan, corpus: Corpus) -> CMDT:
 
 
 def local_corpus(plan: Plan) -> ShardCorpus:
-    """The train shards on this machine: where they lie, else fetched from the storage."""
+    """The train shards on this machine: where they lie, else fetched from the storage.
+
+    Raises:
+        StageError: a shard's bytes are not those of its sidecar.
+    """
     cache = WorkCache(Storage(plan.root))
-    return ShardCorpus([local_shard(Path(place), sha256, cache) for place, sha256 in plan.shards])
+    shards = [(local_shard(Path(place), sha256, cache), sha256) for place, sha256 in plan.shards]
+    check_shards(shards)
+    return ShardCorpus([path for path, _ in shards])
 
 
 def local_shard(place: Path, sha256: str, cache: WorkCache) -> Path:
@@ -186,7 +214,8 @@ def train_share(
     peers: Peers,
     on_step: Callable[[StepRecord, StepTiming], None],
     on_resume: Callable[[int], None],
-    on_state: Callable[[TrainingState], None],
+    on_state: Callable[[TrainingState[StepRecord]], None],
+    corpus: Corpus | None = None,
 ) -> tuple[CMDT, list[StepRecord]]:
     """Train a part from its last saved state to its end, and save states on the way.
 
@@ -196,33 +225,26 @@ def train_share(
         on_step: called after every step.
         on_resume: called with the number of steps that were done before, where there are any.
         on_state: called after a state was saved, by the first process alone.
+        corpus: the plan's, where it is open already.
 
     Returns:
         The model with its averaged weights, and the curve.
 
     Raises:
         TrainingDivergedError: loss or gradient is not finite.
-        StageError: no such device.
+        StageError: no such device, or a shard's bytes are not those of its sidecar.
+        BadClipError: a clip cannot be trained on.
     """
     device = device_of(plan.params)
-    corpus = local_corpus(plan)
+    corpus = corpus or local_corpus(plan)
     model = build_model(plan, corpus)
     params = plan.params
-    windows = Windows(
-        corpus,
-        plan.columns,
-        params.model.frames,
-        params.model.window,
-        params.train.batch,
-        params.diffusion.steps,
-        params.seed,
-        params.diffusion.null_probability,
-    )
+    windows = plan.windows(corpus)
     resumed = plan.states.latest()
     if resumed is not None:
         on_resume(resumed.steps)
 
-    def keep(state: TrainingState) -> None:
+    def keep(state: TrainingState[StepRecord]) -> None:
         if peers.rank == 0:
             plan.states.write(state)
             on_state(state)

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,14 +21,32 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from dimitra.cmdt.resume import StepRecord
-from dimitra.cmdt.training import StepTiming
-from pipelines.motion_plot import MotionPlot
+from dimitra.learning.pace import StepTiming
+from pipelines.connection import sigterm_interrupts
 from pipelines.progress import console
 from pipelines.tracking import StageRecord
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 LOG_EVERY = 10
 """Steps between two points of the curve in MLflow; ``curve.csv`` has every step."""
+
+
+class Step(Protocol):
+    """A row of a training curve: a dataclass of numbers."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def step(self) -> int:
+        """From 0."""
+        ...
+
+    @property
+    def loss(self) -> float:
+        """The weighted sum."""
+        ...
 
 
 @dataclass
@@ -42,7 +63,7 @@ class TrainingRecord:
     _task: TaskID
     _pace: list[StepTiming] = field(default_factory=list)
 
-    def step(self, record: StepRecord, timing: StepTiming) -> None:
+    def step(self, record: Step, timing: StepTiming) -> None:
         """A step was done."""
         self._bar.update(self._task, completed=record.step + 1, loss=record.loss)
         self._pace.append(timing)
@@ -67,31 +88,45 @@ class TrainingRecord:
         self._run.tag("resumed_after_steps", steps)
         console.print(f"goes on from the state saved after step {steps}", soft_wrap=True)
 
-    def plot(self, plot: MotionPlot) -> None:
-        """Keep a picture of motion that the model makes, beside the truth."""
-        if not self._run.on:
-            return
-        content = io.BytesIO()
-        plot.figure.savefig(content)
-        self._run.picture(content.getvalue(), f"motion/step-{plot.steps:07d}.png")
+    def figure(self, figure: Figure, name: str) -> None:
+        """Keep a plot as ``name``."""
+        if self._run.on:
+            content = io.BytesIO()
+            figure.savefig(content)
+            self._run.picture(content.getvalue(), name)
 
-    def trained(self, folder: Path) -> None:
-        """Keep the trained model, so that the artifacts are a folder for ``dimitra animate``."""
-        self._run.keep(folder, f"models/{folder.name}")
-        self._run.keep(Path("params.yaml"), "models")
+    def image(self, pixels: NDArray[np.uint8], name: str) -> None:
+        """Keep a picture [H, W, 3] as ``name``."""
+        if self._run.on:
+            content = io.BytesIO()
+            Image.fromarray(pixels).save(content, "PNG")
+            self._run.picture(content.getvalue(), name)
+
+    def keep(self, path: Path, folder: str) -> None:
+        """Keep a file, or all files of a folder, below ``folder`` of the run's artifacts."""
+        self._run.keep(path, folder)
 
 
 @contextmanager
 def recorded(
-    part: str, steps: int, values: Mapping[str, Any], tags: Mapping[str, str], mlflow: bool = True
+    stage: str,
+    steps: int,
+    values: Mapping[str, Any],
+    tags: Mapping[str, str],
+    *,
+    work_key: str,
+    code_digest: str,
+    mlflow: bool = True,
 ) -> Iterator[TrainingRecord]:
-    """A run in MLflow with a progress bar.
+    """A run in MLflow with a progress bar; Ctrl-C and SIGTERM end it as ``KILLED``.
 
     Args:
-        part: which; the run is called as the stage, ``train@<part>``.
+        stage: as DVC names it, ``train@lips``; so the run is called.
         steps: of the whole training.
         values: parameters.
         tags: digests of the inputs, for example.
+        work_key: names the training: the digest of all that its bytes depend on.
+        code_digest: of the code among that.
         mlflow: ``ray.mlflow`` of the parameters.
     """
     bar = Progress(
@@ -103,6 +138,11 @@ def recorded(
         console=console,
         disable=not console.is_terminal,
     )
-    with StageRecord(f"train@{part}", values, tags, wanted=mlflow, machine=True) as run, bar:
-        task = bar.add_task(part, total=steps, loss=float("nan"))
+    told = dict(tags) | {"work_key": work_key, "code_digest": code_digest}
+    with (
+        sigterm_interrupts(),
+        StageRecord(stage, values, told, wanted=mlflow, machine=True) as run,
+        bar,
+    ):
+        task = bar.add_task(stage.partition("@")[2] or stage, total=steps, loss=float("nan"))
         yield TrainingRecord(steps, run, bar, task)

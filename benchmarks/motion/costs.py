@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from dimitra.cmdt.attention import AttentionKind, Readable
+from dimitra.cmdt.batch import Batch
 from dimitra.cmdt.blocks import Block, CrossAttention, FeedForward, Memory, SelfAttention
 from dimitra.cmdt.conditions import CONDITIONS, Condition, Conditions
-from dimitra.cmdt.dataset import Batch
 from dimitra.cmdt.loss import LossWeights
 from dimitra.cmdt.model import CMDT, CMDTConfig
 from dimitra.cmdt.training import TrainingConfig, train_step
@@ -79,13 +79,13 @@ def synthetic_batch(config: CMDTConfig, batch: int, frames: int, device: torch.d
     )
     return Batch(
         clip_ids=tuple(str(index) for index in range(batch)),
-        clean=clean,
-        mask=mask,
-        conditions=conditions,
-        noise=normal(batch, frames, config.motion),
-        steps=torch.randint(0, 500, (batch,), generator=generator),
-        keys=torch.arange(batch),
-    ).to(device)
+        clean=clean.to(device),
+        mask=mask.to(device),
+        conditions=conditions.to(device),
+        noise=normal(batch, frames, config.motion).to(device),
+        steps=torch.randint(0, 500, (batch,), generator=generator).to(device),
+        keys=torch.arange(batch, device=device),
+    )
 
 
 def seconds_of(work: Callable[[], object], rounds: int, device: torch.device) -> float:

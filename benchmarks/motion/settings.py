@@ -20,6 +20,7 @@ from dimitra.cmdt.recursion import SamplingConfig, denoiser_of, generate_part
 from dimitra.diffusion.schedule import linear_schedule
 from dimitra.metrics.motion import diversity, head_range, head_speed
 from dimitra.morphable.coefficients import ANGLES
+from dimitra.shards import read_sidecar
 from pipelines.params import Params, parse
 from pipelines.training import Plan, train_share
 
@@ -74,7 +75,9 @@ def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 def trained_part(root: Path, params: Params) -> TrainedPart:
     """The part trained as its stage does, without MLflow; nothing of it is kept."""
     folder = root / "data" / "shards"
-    shards = tuple((str(path), "") for path in sorted(folder.glob("train-*.tar")))
+    shards = tuple(
+        (str(path), read_sidecar(path).sha256) for path in sorted(folder.glob("train-*.tar"))
+    )
     stats = json.loads((folder / "stats.json").read_text())
     with tempfile.TemporaryDirectory(prefix="dimitra-settings-") as scratch:
         plan = Plan(params, PART, shards, stats, "benchmark", scratch)

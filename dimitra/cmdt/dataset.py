@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import functools
-import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dimitra.cmdt.conditions import Condition, Conditions, pad_stack
-from dimitra.cmdt.drive import Drive, DriveWindow
+from dimitra.byte_cache import ByteCache
+from dimitra.cmdt.batch import Batch, PackedBatch, PackedConditions
+from dimitra.cmdt.conditions import pad_stack
+from dimitra.cmdt.drive import PHONEME_IDS, Drive
 from dimitra.cmdt.dropout import KEYS
+from dimitra.npz_views import npz_views
 from dimitra.seeds import clip_seed
-from dimitra.shards import Members, read_npz
+from dimitra.shard_members import Place, places_of
 
-CACHED_CLIPS = 256
-"""Decoded clips kept in memory: a quarter of a megabyte for six seconds of 416-d features."""
+CACHE_BYTES = 512 << 20
+"""Of clips kept in memory: some 2,000 of six seconds and 416 values a feature, 800 of 1,024."""
+PARTS = ("motion.npz", "speech.npz", "text.npz")
+"""Of a clip in a train or test shard, those that training reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,20 +49,39 @@ class Corpus(Protocol):
         ...
 
 
-def clip_from_parts(clip_id: str, parts: Members) -> MotionClip:
-    """Decode the parts of a clip in a train or test shard.
+class BadClipError(ValueError):
+    """A clip cannot be trained on; the message names it and says why."""
+
+
+def clip_from_arrays(clip_id: str, parts: Mapping[str, Mapping[str, Any]]) -> MotionClip:
+    """A clip from the arrays of ``motion.npz``, ``speech.npz`` and ``text.npz``.
 
     Raises:
-        ValueError: motion and phonemes differ in frames.
+        BadClipError: a part is missing, motion and phonemes differ in frames, or a phoneme has no
+            place in the model's table.
     """
-    motion = read_npz(parts["motion.npz"])
-    drive = Drive.from_arrays(read_npz(parts["speech.npz"]), read_npz(parts["text.npz"]))
+    missing = [name for name in PARTS if name not in parts]
+    if missing:
+        raise BadClipError(f"clip {clip_id} has no {', '.join(missing)} in its shard")
+    motion = parts["motion.npz"]
+    drive = Drive.from_arrays(parts["speech.npz"], parts["text.npz"])
     values = np.concatenate([motion["expression"], motion["pose"]], axis=1)
     if len(values) != drive.frames:
-        raise ValueError(
+        raise BadClipError(
             f"clip {clip_id}: {len(values)} frames of motion but {drive.frames} of phonemes"
         )
-    return MotionClip(clip_id, values.astype(np.float32), drive)
+    wrong = np.flatnonzero((drive.phonemes < 0) | (drive.phonemes >= PHONEME_IDS))
+    if len(wrong):
+        raise BadClipError(
+            f"clip {clip_id}: phoneme {drive.phonemes[wrong[0]]} at frame {wrong[0]}, but the "
+            f"model knows 0 to {PHONEME_IDS - 1}; make the clip's speech and shard again"
+        )
+    return MotionClip(clip_id, values.astype(np.float32, copy=False), drive)
+
+
+def _size(clip: MotionClip) -> int:
+    drive = clip.drive
+    return clip.motion.nbytes + drive.features.nbytes + drive.text_tokens.nbytes
 
 
 class ShardCorpus:
@@ -67,96 +89,43 @@ class ShardCorpus:
 
     Args:
         shards: tar files; each clip stands in one of them.
+        cache_bytes: of clips that are kept in memory.
 
     Raises:
         ValueError: no shards, no clips, or a clip in two shards.
     """
 
-    def __init__(self, shards: Sequence[Path]) -> None:
-        self._members: dict[str, dict[str, tuple[Path, int, int]]] = {}
+    def __init__(self, shards: Sequence[Path], cache_bytes: int = CACHE_BYTES) -> None:
+        self._places: dict[str, dict[str, Place]] = {}
         for path in sorted(shards):
             self._index(path)
-        if not self._members:
+        if not self._places:
             raise ValueError(f"no clips to train on in {len(shards)} shards")
-        self.clip_ids: Sequence[str] = sorted(self._members)
-        self._cached = functools.lru_cache(maxsize=CACHED_CLIPS)(self._read)
+        self.clip_ids: Sequence[str] = sorted(self._places)
+        self._cache = ByteCache(self._read, _size, cache_bytes)
 
     def _index(self, path: Path) -> None:
-        found: dict[str, dict[str, tuple[Path, int, int]]] = {}
-        with tarfile.open(path, mode="r:") as archive:
-            for info in archive:
-                clip_id, _, part = info.name.partition(".")
-                found.setdefault(clip_id, {})[part] = (path, info.offset_data, info.size)
+        found: dict[str, dict[str, Place]] = {}
+        for clip_id, part, place in places_of(path):
+            found.setdefault(clip_id, {})[part] = place
         for clip_id in found:
-            if clip_id in self._members:
+            if clip_id in self._places:
                 raise ValueError(f"clip {clip_id} of {path} stands in another shard too")
-        self._members.update(found)
+        self._places.update(found)
 
     def _read(self, clip_id: str) -> MotionClip:
-        parts: Members = {}
-        for part, (path, offset, size) in self._members[clip_id].items():
-            if part.endswith(".npz"):
-                with path.open("rb") as file:
-                    file.seek(offset)
-                    parts[part] = file.read(size)
-        return clip_from_parts(clip_id, parts)
+        places = self._places[clip_id]
+        parts = {name: npz_views(places[name].read()) for name in PARTS if name in places}
+        return clip_from_arrays(clip_id, parts)
 
     def load(self, clip_id: str) -> MotionClip:
-        """Read one clip, from memory where it was read recently."""
-        return self._cached(clip_id)
+        """Read one clip, from memory where it was read recently.
 
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """One training step's windows.
-
-    Attributes:
-        clip_ids: B clips; one can stand twice.
-        clean: [B, N, d] x_0 in the units of the data, zero-padded.
-        mask: [B, N] bool, True for the real frames.
-        conditions: of each window; ``first_pose`` is the window's own first frame.
-        noise: [B, N, d] standard normal.
-        steps: [B] int64 diffusion steps.
-        keys: [B] int64, each window's dropout noise (``dropout.key``).
-    """
-
-    clip_ids: tuple[str, ...]
-    clean: Tensor
-    mask: Tensor
-    conditions: Conditions
-    noise: Tensor
-    steps: Tensor
-    keys: Tensor
-
-    def to(self, device: torch.device) -> Batch:
-        return Batch(
-            self.clip_ids,
-            self.clean.to(device),
-            self.mask.to(device),
-            self.conditions.to(device),
-            self.noise.to(device),
-            self.steps.to(device),
-            self.keys.to(device),
-        )
-
-
-def gather_conditions(drives: Sequence[DriveWindow], first_poses: Tensor) -> Conditions:
-    """Conditions of a batch of windows, padded to the longest.
-
-    Args:
-        drives: B windows.
-        first_poses: [B, d].
-    """
-    speech = pad_stack([drive.speech for drive in drives])
-    phonemes = pad_stack([drive.phonemes for drive in drives])
-    text = pad_stack([drive.text for drive in drives])
-    real = torch.ones(len(drives), 1, dtype=torch.bool)
-    return Conditions(
-        speech=Condition("speech", *speech),
-        phonemes=Condition("phonemes", *phonemes),
-        text=Condition("text", *text),
-        first_pose=Condition("first_pose", first_poses[:, None], real),
-    )
+        Raises:
+            BadClipError: it cannot be trained on.
+            OSError: its shard cannot be read.
+        """
+        return self._cache.get(clip_id)
 
 
 class Windows:
@@ -216,7 +185,11 @@ class Windows:
         return int(torch.randint(shortest, self.frames + 1, (), generator=generator))
 
     def batch(self, step: int, rank: int = 0, peers: int = 1) -> Batch:
-        """The batch of a step, or one process's share of it, on the CPU.
+        """As ``packed``, laid out on the CPU."""
+        return self.packed(step, rank, peers).to(torch.device("cpu"))
+
+    def packed(self, step: int, rank: int = 0, peers: int = 1) -> PackedBatch:
+        """The batch of a step, or one process's share of it.
 
         Args:
             step: from 0.
@@ -243,15 +216,13 @@ class Windows:
                 unheard.append(bool(draw < self.null_probability))
             keys.append(torch.randint(0, KEYS, (), generator=generator))
         clean, mask = pad_stack(motions)
-        conditions = gather_conditions(drives, torch.stack([motion[0] for motion in motions]))
-        if self.null_probability:
-            conditions = conditions.unheard(torch.tensor(unheard))
-        return Batch(
+        return PackedBatch(
             clip_ids=tuple(clip_ids),
             clean=clean,
             mask=mask,
-            conditions=conditions,
+            conditions=PackedConditions.of(drives, torch.stack([one[0] for one in motions])),
             noise=pad_stack(noises)[0],
             steps=torch.stack(levels),
             keys=torch.stack(keys),
+            unheard=torch.tensor(unheard) if self.null_probability else None,
         )

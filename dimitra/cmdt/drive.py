@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dimitra.speech.features import frame_windows
+from dimitra.cmdt.feature_windows import FeatureSpan
 
 FPS = 25
+PHONEME_IDS = 64
+"""Size of the model's table of phonemes; ids are below it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +66,12 @@ class Drive:
             raise ValueError(
                 f"a window of {frames} frames at {start} leaves a clip of {self.frames} frames"
             )
-        speech = frame_windows(self.features, self.rate_hz, frames, speech_window, start)
         middle_s = (start + frames / 2) / FPS
         stretch = max(int(np.searchsorted(self.text_start_s, middle_s, side="right")) - 1, 0)
         return DriveWindow(
-            speech=torch.from_numpy(speech.reshape(frames, -1)),
+            speech=FeatureSpan.of(self.features, self.rate_hz, frames, speech_window, start),
             phonemes=torch.from_numpy(self.phonemes[start : start + frames].astype(np.int64)),
-            text=torch.from_numpy(
-                self.text_tokens[stretch][self.text_mask[stretch]].astype(np.float32)
-            ),
+            text=torch.from_numpy(self.text_tokens[stretch][self.text_mask[stretch]]),
         )
 
 
@@ -81,11 +80,11 @@ class DriveWindow:
     """The drive of one window of N frames.
 
     Attributes:
-        speech: [N, (2 w + 1) * D] float32.
+        speech: the features around each frame.
         phonemes: [N] int64.
-        text: [L, E] float32, real tokens only.
+        text: [L, E] float16, real tokens only.
     """
 
-    speech: Tensor
+    speech: FeatureSpan
     phonemes: Tensor
     text: Tensor

@@ -19,13 +19,12 @@ from dimitra.cmdt.conditions import (
     sinusoid,
     speech_embedding,
 )
+from dimitra.cmdt.drive import PHONEME_IDS
 from dimitra.cmdt.dropout import number
 from dimitra.diffusion.target import Target
 
 Positions: TypeAlias = Literal["normal", "sinusoid"]
 """What the learned embedding of the frames starts as."""
-PHONEME_IDS = 64
-"""Size of the phoneme embedding; ids are below it."""
 STYLE_RATIO = 4
 """Width of the stylisation vector over the model's width (2048 over 512 in the authors' code)."""
 

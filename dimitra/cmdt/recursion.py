@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dimitra.cmdt.batch import PackedConditions
 from dimitra.cmdt.checkpoint import TrainedPart
 from dimitra.cmdt.chunks import chunk_bounds, join
 from dimitra.cmdt.conditions import Conditions
-from dimitra.cmdt.dataset import gather_conditions
 from dimitra.cmdt.drive import Drive
 from dimitra.diffusion.samplers import Denoiser, Sampler, sample
 from dimitra.diffusion.schedule import linear_schedule
@@ -139,7 +139,7 @@ def generate_part(
     ):
         pose = torch.where(resets, first, motion[start])
         window = drive.window(start, end - start, trained.speech_window)
-        conditions = gather_conditions([window], pose[None]).to(device)
+        conditions = PackedConditions.of([window], pose[None]).to(device)
         mask = torch.ones(1, end - start, dtype=torch.bool, device=device)
         generator = torch.Generator().manual_seed(
             clip_seed(sampling.seed, clip_id, trained.part, str(index))

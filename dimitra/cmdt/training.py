@@ -9,26 +9,28 @@ A training can stop after any step and go on from its ``TrainingState`` as if it
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from dimitra.cmdt.dataset import Batch, Windows
+from dimitra.cmdt.batch import Batch
+from dimitra.cmdt.dataset import Windows
 from dimitra.cmdt.dropout import key
 from dimitra.cmdt.loss import LossWeights, losses
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.peers import Alone, Peers
 from dimitra.cmdt.prefetch import AHEAD, batches
-from dimitra.cmdt.resume import StepRecord, TrainingState
+from dimitra.cmdt.resume import STATE, StepRecord
 from dimitra.diffusion.schedule import NoiseSchedule, linear_schedule
 from dimitra.diffusion.target import LossSpace, error_in_clean, target_of
 from dimitra.diffusion.weighting import Weighting, level_weights
+from dimitra.learning.pace import StepTiming, ema_decay_at
+from dimitra.learning.state import TrainingState
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -78,38 +80,6 @@ class TrainingDivergedError(RuntimeError):
         self.own = own
 
 
-@dataclass(frozen=True)
-class StepTiming:
-    """How long a step took; differs from run to run, so it is in no record of the training.
-
-    Attributes:
-        step_s: seconds from batch to batch.
-        wait_s: of these, seconds in which the model waited for its batch.
-        frames: real frames of the whole batch.
-    """
-
-    step_s: float
-    wait_s: float
-    frames: int
-
-
-@contextlib.contextmanager
-def deterministic(threads: int) -> Iterator[None]:
-    """Run torch with deterministic algorithms and ``threads`` CPU threads, then restore.
-
-    On CUDA the environment must hold ``CUBLAS_WORKSPACE_CONFIG=:4096:8`` before the first call.
-    """
-    were_threads = torch.get_num_threads()
-    were_deterministic = torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(were_threads)
-        torch.use_deterministic_algorithms(were_deterministic)
-
-
 def learning_rate_at(step: int, config: TrainingConfig) -> float:
     """Linear warm-up, then a half cosine to zero."""
     warm_up = max(1, round(WARM_UP_SHARE * config.steps))
@@ -117,11 +87,6 @@ def learning_rate_at(step: int, config: TrainingConfig) -> float:
         return config.learning_rate * (step + 1) / warm_up
     progress = (step - warm_up) / max(1, config.steps - warm_up)
     return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def ema_decay_at(step: int, decay: float) -> float:
-    """Decay that starts low, so that early weights leave no trace in short runs."""
-    return min(decay, (1.0 + step) / (10.0 + step))
 
 
 def train_step(
@@ -215,9 +180,9 @@ def train(
     on_step: Callable[[StepRecord, StepTiming], None] | None = None,
     *,
     peers: Peers | None = None,
-    resumed: TrainingState | None = None,
+    resumed: TrainingState[StepRecord] | None = None,
     save_every: int = 500,
-    on_state: Callable[[TrainingState], None] | None = None,
+    on_state: Callable[[TrainingState[StepRecord]], None] | None = None,
     ahead: int = AHEAD,
 ) -> list[StepRecord]:
     """Train ``model`` in place; it ends with the averaged weights, on ``device``.
@@ -281,7 +246,7 @@ def train(
         asked = now
         done = step + 1
         if on_state is not None and (done == config.steps or done % save_every == 0):
-            on_state(TrainingState.of(model, averaged, optimiser, curve))
+            on_state(STATE.of(model, averaged, optimiser, curve))
     with torch.no_grad():
         for average, weight in zip(averaged, model.parameters(), strict=True):
             weight.copy_(average)

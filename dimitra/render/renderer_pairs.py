@@ -7,9 +7,6 @@ is measured on the photo and not generated.
 from __future__ import annotations
 
 import functools
-import tarfile
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +19,12 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from torch import Tensor
 
+from dimitra.byte_cache import ByteCache
 from dimitra.media.video import read_video
 from dimitra.morphable.deng_coefficients import descriptors, rescale_crop, windows
 from dimitra.render.mesh import resize_reference
 from dimitra.seeds import clip_seed
+from dimitra.shard_members import Place, places_of
 from dimitra.shards import read_npz
 
 MOUTH = slice(48, 68)
@@ -92,33 +91,26 @@ class CropCorpus:
         size: int,
         cache_bytes: int,
     ) -> None:
-        self._members: dict[str, dict[str, tuple[Path, int, int]]] = {one: {} for one in clip_ids}
-        self._crop_size, self._size, self._cache_bytes = crop_size, size, cache_bytes
+        self._places: dict[str, dict[str, Place]] = {one: {} for one in clip_ids}
+        self._crop_size, self._size = crop_size, size
         for path in (*crops, *motion):
             self._index(path)
-        for clip_id, parts in self._members.items():
+        for clip_id, parts in self._places.items():
             missing = [part for part in self.PARTS if part not in parts]
             if missing:
                 raise ValueError(f"clip {clip_id} has no {', '.join(missing)} in the shards")
-        if not self._members:
+        if not self._places:
             raise ValueError(f"no clips to train on in {len(crops)} shards of crops")
-        self.clip_ids: Sequence[str] = sorted(self._members)
-        self._kept: OrderedDict[str, RendererClip] = OrderedDict()
-        self._held = 0
-        self._lock = threading.Lock()
+        self.clip_ids: Sequence[str] = sorted(self._places)
+        self._cache = ByteCache(self._read, lambda clip: clip.frames.nbytes, cache_bytes)
 
     def _index(self, path: Path) -> None:
-        with tarfile.open(path, mode="r:") as archive:
-            for info in archive:
-                clip_id, _, part = info.name.partition(".")
-                if clip_id in self._members:
-                    self._members[clip_id][part] = (path, info.offset_data, info.size)
+        for clip_id, part, place in places_of(path):
+            if clip_id in self._places:
+                self._places[clip_id][part] = place
 
     def _part(self, clip_id: str, part: str) -> bytes:
-        path, offset, size = self._members[clip_id][part]
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
+        return self._places[clip_id][part].read().tobytes()
 
     def coefficients(self, clip_id: str) -> NDArray[np.float32]:
         """Descriptors [T, 73] of a clip in pixels of the frames, without its pictures."""
@@ -132,18 +124,7 @@ class CropCorpus:
         Raises:
             ValueError: frames, motion and track differ in length, or a value is not finite.
         """
-        with self._lock:
-            if clip_id in self._kept:
-                self._kept.move_to_end(clip_id)
-                return self._kept[clip_id]
-        clip = self._read(clip_id)
-        with self._lock:
-            if clip_id not in self._kept:
-                self._kept[clip_id] = clip
-                self._held += clip.frames.nbytes
-            while self._held > self._cache_bytes and len(self._kept) > 1:
-                self._held -= self._kept.popitem(last=False)[1].frames.nbytes
-        return clip
+        return self._cache.get(clip_id)
 
     def _read(self, clip_id: str) -> RendererClip:
         video = read_video(self._part(clip_id, "mp4"))

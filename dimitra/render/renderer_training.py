@@ -2,28 +2,28 @@
 
 As Ren et al. (2021) train it: Adam with betas 0.5 and 0.999, a rate that falls in steps, weights
 averaged over time, no adversary. A training can stop after any step and go on from its
-``RendererState`` as if it had not stopped.
+``TrainingState`` as if it had not stopped.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dimitra.learning.pace import StepTiming, ema_decay_at
+from dimitra.learning.prefetch import made_ahead
+from dimitra.learning.state import TrainingState
 from dimitra.morphable.deng_coefficients import DESCRIPTOR_SIZE
 from dimitra.render.pirender_network import PIRenderNet
 from dimitra.render.reconstruction import Reconstruction
 from dimitra.render.renderer_pairs import PairBatch, Pairs
-from dimitra.render.renderer_state import RendererState, RendererStep
+from dimitra.render.renderer_state import STATE, RendererStep
 
 BETAS = (0.5, 0.999)
 AHEAD = 2
@@ -63,21 +63,6 @@ class RendererDivergedError(RuntimeError):
     """Loss or gradient is not a finite number; the message names step and clips."""
 
 
-@dataclass(frozen=True)
-class StepTime:
-    """How long a step took; differs from run to run, so it is in no record of the training.
-
-    Attributes:
-        step_s: seconds from batch to batch.
-        wait_s: of these, seconds in which the network waited for its batch.
-        frames: pictures drawn.
-    """
-
-    step_s: float
-    wait_s: float
-    frames: int
-
-
 @dataclass(frozen=True, eq=False)
 class DescriptorScale:
     """Shift and scale [73] of the descriptors that the network is trained on.
@@ -112,27 +97,6 @@ class DescriptorScale:
 def learning_rate_at(step: int, config: RendererTraining) -> float:
     """The rate falls by ``decay`` every ``decay_every`` steps."""
     return float(config.learning_rate * config.decay ** (step // config.decay_every))
-
-
-def ema_decay_at(step: int, decay: float) -> float:
-    """Decay that starts low, so that the first weights leave no trace in short runs."""
-    return min(decay, (1.0 + step) / (10.0 + step))
-
-
-@contextlib.contextmanager
-def deterministic(threads: int, device: torch.device) -> Iterator[None]:
-    """``threads`` CPU threads, and on a CPU deterministic algorithms; then restore.
-
-    Not on a GPU: the gradients of sampling and of resizing have no deterministic form there.
-    """
-    were = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(device.type == "cpu")
-    try:
-        yield
-    finally:
-        torch.set_num_threads(were[0])
-        torch.use_deterministic_algorithms(were[1])
 
 
 def train_step(
@@ -190,11 +154,11 @@ def train_renderer(
     loss_of: Reconstruction,
     config: RendererTraining,
     device: torch.device,
-    on_step: Callable[[RendererStep, StepTime], None] | None = None,
+    on_step: Callable[[RendererStep, StepTiming], None] | None = None,
     *,
-    resumed: RendererState | None = None,
+    resumed: TrainingState[RendererStep] | None = None,
     save_every: int = 500,
-    on_state: Callable[[RendererState], None] | None = None,
+    on_state: Callable[[TrainingState[RendererStep]], None] | None = None,
     ahead: int = AHEAD,
 ) -> list[RendererStep]:
     """Train ``network`` in place; it ends with the averaged weights, on ``device``.
@@ -219,7 +183,7 @@ def train_renderer(
 
     Raises:
         RendererDivergedError: loss or gradient is not finite.
-        RendererStateError: ``resumed`` is another network's.
+        StateError: ``resumed`` is another network's.
         ValueError: a clip cannot be used.
     """
     network.to(device).train().requires_grad_()
@@ -231,7 +195,8 @@ def train_renderer(
         curve = list(resumed.curve)
     steps = range(len(curve), config.steps)
     asked = time.perf_counter()
-    for step, batch in zip(steps, _batches(pairs, steps, device, ahead), strict=True):
+    for step, made in zip(steps, made_ahead(pairs.batch, steps, ahead), strict=True):
+        batch = made.to(device)
         came = time.perf_counter()
         curve.append(train_step(network, batch, scale, loss_of, optimiser, step, config))
         with torch.no_grad():
@@ -239,32 +204,13 @@ def train_renderer(
             torch._foreach_lerp_(averaged, list(network.parameters()), share)
         now = time.perf_counter()
         if on_step is not None:
-            on_step(curve[-1], StepTime(now - asked, came - asked, len(batch.clip_ids)))
+            on_step(curve[-1], StepTiming(now - asked, came - asked, len(batch.clip_ids)))
         asked = now
         done = step + 1
         if on_state is not None and (done == config.steps or done % save_every == 0):
-            on_state(RendererState.of(network, averaged, optimiser, curve))
+            on_state(STATE.of(network, averaged, optimiser, curve))
     with torch.no_grad():
         for average, weight in zip(averaged, network.parameters(), strict=True):
             weight.copy_(average)
     network.eval().requires_grad_(requires_grad=False)
     return curve
-
-
-def _batches(pairs: Pairs, steps: range, device: torch.device, ahead: int) -> Iterator[PairBatch]:
-    """The batches of ``steps`` in order: functions of their step, so any thread may make them."""
-    if not ahead:
-        yield from (pairs.batch(step).to(device) for step in steps)
-        return
-    with ThreadPoolExecutor(ahead, thread_name_prefix="pairs") as pool:
-        waiting: deque[Future[PairBatch]] = deque()
-        try:
-            for step in steps:
-                waiting.append(pool.submit(pairs.batch, step))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result().to(device)
-            while waiting:
-                yield waiting.popleft().result().to(device)
-        finally:
-            for future in waiting:
-                future.cancel()

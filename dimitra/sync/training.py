@@ -10,6 +10,7 @@ sentence at other times: what decides is the time.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from dimitra.learning.pace import StepTiming
+from dimitra.learning.state import StateKind, TrainingState
 from dimitra.seeds import clip_seed
 from dimitra.sync.compact import SIZE, CompactConfig, CompactSyncNet
 from dimitra.sync.protocol import WINDOW, sound_windows, window_count
@@ -82,6 +85,9 @@ class SyncStep:
     step: int
     loss: float
     accuracy: float
+
+
+STATE = StateKind("dimitra-sync-training-1", SyncStep)
 
 
 def learning_rate_at(step: int, config: SyncTraining) -> float:
@@ -159,12 +165,30 @@ def train(
     sizes: CompactConfig,
     config: SyncTraining,
     seed: int,
-    on_step: Callable[[SyncStep], None] | None = None,
+    on_step: Callable[[SyncStep, StepTiming], None] | None = None,
+    *,
+    resumed: TrainingState[SyncStep] | None = None,
+    save_every: int = 500,
+    on_state: Callable[[TrainingState[SyncStep]], None] | None = None,
 ) -> tuple[CompactSyncNet, list[SyncStep]]:
-    """Train a network from nothing; one thread count gives the same bytes every time.
+    """Train a network; one thread count gives the same bytes every time.
+
+    Args:
+        clips: to train on.
+        sizes: of the network.
+        config: how it is trained.
+        seed: of the run.
+        on_step: called after every step.
+        resumed: where an earlier training of the same settings stopped.
+        save_every: steps between two calls of ``on_state``.
+        on_state: is given the state, whose tensors are copies; also after the last step.
+
+    Returns:
+        The network, and the curve, those steps before ``resumed`` included.
 
     Raises:
         SyncTrainingError: no clip is long enough, or the loss is not finite.
+        StateError: ``resumed`` is another network's.
     """
     chosen = usable(clips, config)
     if not chosen:
@@ -180,11 +204,16 @@ def train(
     decay = config.weight_decay
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=decay)
     network.train()
-    curve = []
-    for step in range(config.steps):
+    curve: list[SyncStep] = []
+    if resumed is not None:
+        resumed.restore(network, (), optimiser)
+        curve = list(resumed.curve)
+    asked = time.perf_counter()
+    for step in range(len(curve), config.steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, config)
         pictures, sounds, names = batch_of(chosen, config, seed, step)
+        came = time.perf_counter()
         lips, sound = network.lips(pictures), network.sound(sounds)
         loss, accuracy = contrastive_loss(lips, sound, network.log_scale.exp())
         record = SyncStep(step, float(loss.detach()), accuracy)
@@ -197,6 +226,12 @@ def train(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         curve.append(record)
+        now = time.perf_counter()
         if on_step is not None:
-            on_step(record)
+            frames = WINDOW * len(pictures)
+            on_step(record, StepTiming(now - asked, came - asked, frames))
+        asked = now
+        done = step + 1
+        if on_state is not None and (done == config.steps or done % save_every == 0):
+            on_state(STATE.of(network, (), optimiser, curve))
     return network.eval().requires_grad_(requires_grad=False), curve

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dimitra.cmdt.dataset import ShardCorpus, Windows
-from dimitra.shards import write_shard
+from dimitra.cmdt.dataset import BadClipError, ShardCorpus, Windows
+from dimitra.shards import npz_bytes, write_shard
 from tests.cmdt.corpus import MemoryCorpus, toy_clip, toy_corpus, toy_parts
 
 COLUMNS = (0, 3, 69)
@@ -81,6 +81,44 @@ def test_a_clip_in_two_shards_is_refused(tmp_path: Path) -> None:
         write_shard(tmp_path / f"{number:05d}.tar", {"c0": toy_parts(clip)})
     with pytest.raises(ValueError, match="clip c0 .* another shard"):
         ShardCorpus(sorted(tmp_path.glob("*.tar")))
+
+
+def spoiled(folder: Path, **changes: bytes | None) -> ShardCorpus:
+    parts = toy_parts(toy_clip("c0", 30, 0)) | {f"{k}.npz": v for k, v in changes.items()}
+    kept = {name: data for name, data in parts.items() if data is not None}
+    write_shard(folder / "00000.tar", {"c0": kept})
+    return ShardCorpus([folder / "00000.tar"])
+
+
+@pytest.mark.parametrize("phoneme", [-1, 64, 300])
+def test_a_phoneme_that_the_model_does_not_know_is_named(tmp_path: Path, phoneme: int) -> None:
+    drive = toy_clip("c0", 30, 0).drive
+    drive.phonemes[[7, 9]] = phoneme
+    speech = npz_bytes(
+        {"features": drive.features, "rate_hz": np.float32(50), "phonemes": drive.phonemes}
+    )
+    with pytest.raises(BadClipError, match=rf"clip c0: phoneme {phoneme} at frame 7.* 0 to 63;"):
+        spoiled(tmp_path, speech=speech).load("c0")
+
+
+def test_a_clip_without_a_part_or_of_unequal_lengths_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadClipError, match=r"clip c0 has no text\.npz"):
+        spoiled(tmp_path, text=None).load("c0")
+    motion = toy_parts(toy_clip("c0", 31, 0))["motion.npz"]
+    with pytest.raises(BadClipError, match="clip c0: 31 frames of motion but 30 of phonemes"):
+        spoiled(tmp_path, motion=motion).load("c0")
+
+
+def test_a_cache_too_small_for_a_clip_changes_no_batch(tmp_path: Path) -> None:
+    clips = [toy_clip(f"c{index}", 60, index) for index in range(5)]
+    write_shard(tmp_path / "00000.tar", {clip.clip_id: toy_parts(clip) for clip in clips})
+    one, two = (
+        Windows(ShardCorpus([tmp_path / "00000.tar"], cache), COLUMNS, 32, 1, 4, 500, 5).batch(3)
+        for cache in (0, 1 << 20)
+    )
+    assert torch.equal(one.clean, two.clean)
+    assert torch.equal(one.conditions.speech.values, two.conditions.speech.values)
+    assert torch.equal(one.conditions.text.values, two.conditions.text.values)
 
 
 def test_no_shards_are_refused() -> None:

@@ -6,10 +6,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dimitra.cmdt.batch import PackedConditions
 from dimitra.cmdt.checkpoint import TrainedPart
 from dimitra.cmdt.chunks import seam_report
 from dimitra.cmdt.conditions import Conditions
-from dimitra.cmdt.dataset import gather_conditions
 from dimitra.cmdt.model import CMDT
 from dimitra.cmdt.parts import ModelPart, mouth_columns, part_columns, parts_of
 from dimitra.cmdt.recursion import SamplingConfig, denoiser_of, generate_motion, generate_part
@@ -136,7 +136,7 @@ def guided_part(null_probability: float) -> TrainedPart:
 def test_guidance_extrapolates_from_unheard_to_heard() -> None:
     trained = guided_part(0.1)
     window = toy_clip("c", 10, 0).drive.window(0, 10, 1)
-    conditions = gather_conditions([window], torch.zeros(1, 6))
+    conditions = PackedConditions.of([window], torch.zeros(1, 6)).to(torch.device("cpu"))
     noisy, mask = torch.randn(1, 10, 6), torch.ones(1, 10, dtype=torch.bool)
     heard = denoiser_of(trained, conditions, mask)(noisy, 100)
     unheard = denoiser_of(trained, conditions.unheard(), mask)(noisy, 100)

@@ -9,18 +9,17 @@ from dimitra.cmdt.dataset import Windows
 from dimitra.cmdt.loss import LossWeights
 from dimitra.cmdt.model import CMDT, CMDTConfig
 from dimitra.cmdt.peers import Group
-from dimitra.cmdt.resume import StateError, StepRecord, TrainingState
+from dimitra.cmdt.resume import STATE, StepRecord
 from dimitra.cmdt.training import (
-    StepTiming,
     TrainingConfig,
     TrainingDivergedError,
-    deterministic,
-    ema_decay_at,
     learning_rate_at,
     train,
 )
 from dimitra.diffusion.schedule import linear_schedule
 from dimitra.diffusion.target import Target, target_of
+from dimitra.learning.pace import StepTiming, deterministic, ema_decay_at
+from dimitra.learning.state import StateError, TrainingState
 from tests.cmdt.corpus import MemoryCorpus, toy_clip, toy_config, toy_corpus, toy_model
 
 CPU = torch.device("cpu")
@@ -164,13 +163,13 @@ def test_a_resumed_training_is_the_unbroken_one(dropout: float) -> None:
     config = replace(CONFIG, steps=9)
     sizes = replace(toy_config(6), dropout=dropout)
     unbroken, curve = run(config, toy_corpus(5), sizes)
-    states: list[TrainingState] = []
+    states: list[TrainingState[StepRecord]] = []
     torch.manual_seed(0)
     windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
     with deterministic(1):
         train(CMDT(sizes), windows, config, CPU, save_every=4, on_state=states.append)
     assert [state.steps for state in states] == [4, 8, 9]
-    saved = [TrainingState.from_bytes(state.to_bytes("key"), "key") for state in states]
+    saved = [STATE.decode(state.to_bytes("key"), "key") for state in states]
     for state in saved:
         torch.manual_seed(99)  # other first weights: the state must bring its own
         model = CMDT(sizes)
@@ -186,15 +185,15 @@ def test_a_resumed_training_is_the_unbroken_one(dropout: float) -> None:
 
 
 def test_a_state_of_another_training_is_refused() -> None:
-    states: list[TrainingState] = []
+    states: list[TrainingState[StepRecord]] = []
     windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
     train(toy_model(6), windows, replace(CONFIG, steps=1), CPU, on_state=states.append)
     data = states[0].to_bytes("key")
     with pytest.raises(StateError, match="belongs to training 'key'"):
-        TrainingState.from_bytes(data, "other")
+        STATE.decode(data, "other")
     for damaged in (data[: len(data) // 2], b"", b"\xff" * 64):
         with pytest.raises(StateError, match="cannot be read"):
-            TrainingState.from_bytes(damaged, "key")
+            STATE.decode(damaged, "key")
     with pytest.raises(StateError, match=r"another model's: .* weights differ, for example"):
         train(toy_model(6, width=16), windows, CONFIG, CPU, resumed=states[0])
 

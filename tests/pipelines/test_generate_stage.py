@@ -12,10 +12,9 @@ from dimitra.cmdt.recursion import SamplingConfig
 from dimitra.cmdt.training import TrainingConfig
 from dimitra.shards import read_npz, read_shard, write_shard
 from pipelines import generate
-from pipelines.mainguard import StageError
 from pipelines.params import GenerateParams
 from tests.cmdt.corpus import toy_model
-from tests.pipelines.toy_shards import CLIPS, FRAMES, small_params, write_merged
+from tests.pipelines.toy_shards import CLIPS, FRAMES, write_merged
 
 PARAMS = {"models": "separate", "samples": 1, "sampler": "ddim", "steps": 5, "seed": 1}
 MOUTH = mouth_columns("open_head")
@@ -90,21 +89,6 @@ def test_more_samples_change_none_of_those_before() -> None:
     assert np.array_equal(read_npz(two["samples.npz"])["motion"], others[:1])
     assert not np.array_equal(others[0], first)
     assert not np.array_equal(others[0], others[1])
-
-
-@pytest.mark.parametrize(
-    ("section", "message"),
-    [
-        ({"steps": 499}, r"generate\.steps: no stride over 500"),
-        ({"spacing": "log_snr", "steps": 50}, r"generate\.steps: 50 .* only 48"),
-        ({"overlap": 10}, r"generate\.overlap: .* 10 frames, but chunks of 20 can share 0 to 9"),
-        ({"guidance": 2.0}, r"generate\.guidance is 2\.0, but diffusion\.null_probability is 0"),
-    ],
-)
-def test_impossible_sampling_is_refused_by_name(section: dict[str, object], message: str) -> None:
-    params = small_params(generate=section, diffusion={"null_probability": 0.0})
-    with pytest.raises(StageError, match=message):
-        generate.check_sampling(params)
 
 
 def test_every_option_of_the_parameters_reaches_the_sampler() -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines import train
+from dimitra.shards import json_bytes, write_shard
+from pipelines import train, train_group
 from pipelines.closure import ROOT
 from pipelines.errors import StageError
 from pipelines.params import Params
+from pipelines.shard import OUTPUT, statistics
 from tests.cmdt.corpus import toy_clip, toy_parts
 from tests.pipelines.mlflow_runs import artifacts, stage_runs
 from tests.pipelines.toy_shards import small_params, write_merged
@@ -64,7 +66,7 @@ def test_one_and_two_processes_agree_also_after_a_kill(monkeypatch: pytest.Monke
 
     def kill() -> None:
         """A process of the round, once it has saved a state."""
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while time.monotonic() < until and not list(Path("cache/training").rglob("*.safetensors")):
             time.sleep(0.02)
         for child in psutil.Process().children(recursive=True):
@@ -92,9 +94,6 @@ def test_one_and_two_processes_agree_also_after_a_kill(monkeypatch: pytest.Monke
 
 
 def test_a_diverging_training_ends_at_once_and_names_the_clip() -> None:
-    from dimitra.shards import json_bytes, write_shard
-    from pipelines.shard import OUTPUT, statistics
-
     clips = [toy_clip(f"aaa-{number:03d}", 40, number) for number in range(4)]
     write_shard(OUTPUT / "train-aaa-00000.tar", {c.clip_id: toy_parts(c) for c in clips})
     shards = [OUTPUT / "train-aaa-00000.tar"]
@@ -102,4 +101,14 @@ def test_a_diverging_training_ends_at_once_and_names_the_clip() -> None:
     clips[2].motion[:, 66] = float("nan")
     write_shard(shards[0], {c.clip_id: toy_parts(c) for c in clips})
     with pytest.raises(StageError, match=r"step 0: the loss is nan.* on the clips aaa-002;"):
+        train.train_part(params(2), "pose")
+
+
+def test_a_bad_clip_of_one_process_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_group, "ROUNDS", 1)
+    write_merged()
+    clip = toy_clip("zzz-001", 40, 0)
+    clip.drive.phonemes[3] = 77
+    write_shard(Path("data/shards/train-zzz-00001.tar"), {"zzz-001": toy_parts(clip)})
+    with pytest.raises(StageError, match=r"training of pose: clip zzz-001: phoneme 77 at frame 3"):
         train.train_part(params(2), "pose")

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import pytest
 import torch
 
 from dimitra.cmdt import checkpoint
+from dimitra.cmdt.dataset import BadClipError
 from dimitra.morphable.coefficients import MOUTH
 from dimitra.shards import read_sidecar, write_shard
 from pipelines import train
+from pipelines.closure import code_digest
 from pipelines.mainguard import StageError
 from pipelines.storage import Storage
 from pipelines.training import build_model, local_corpus, local_shard, normalisation
 from pipelines.work_cache import Finished, WorkCache, package_version
+from tests.cmdt.corpus import toy_clip, toy_parts
 from tests.pipelines.mlflow_runs import stage_runs
 from tests.pipelines.toy_shards import SPLIT, small_params, write_merged
 
@@ -22,6 +26,7 @@ from tests.pipelines.toy_shards import SPLIT, small_params, write_merged
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIMITRA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -45,6 +50,10 @@ def test_a_part_is_trained_saved_and_logged(monkeypatch: pytest.MonkeyPatch) -> 
     assert run.data.tags[f"input.{shard.name}"] == read_sidecar(shard).sha256
     assert not any("test-" in tag for tag in run.data.tags)
     assert run.data.metrics["loss"] > 0
+    made_of = json.loads(Path("models/pose/config.json").read_text())["made_of"]
+    assert run.data.tags["work_key"] == made_of["key"]
+    assert run.data.tags["code_digest"] == made_of["code"] == code_digest("pipelines.training")
+    assert run.info.status == "FINISHED"
     before = {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
     monkeypatch.setenv("DIMITRA_MLFLOW", "0")
     train.train_part(params, "pose")
@@ -125,6 +134,69 @@ def test_normalisation_has_a_floor_per_kind_of_value() -> None:
 def test_no_shards_say_what_to_run() -> None:
     with pytest.raises(StageError, match=r"python -m pipelines\.shard"):
         train.train_part(small_params(), "lips")
+
+
+def test_train_shards_without_clips_are_told() -> None:
+    write_merged()
+    for shard in Path("data/shards").glob("train-*.tar"):
+        write_shard(shard, {})
+    with pytest.raises(StageError, match=r"the 2 train shards in data/shards hold no clip: .*"):
+        train.train_part(small_params(), "lips")
+
+
+def test_a_shard_of_other_bytes_than_its_sidecar_says_is_refused() -> None:
+    write_merged()
+    shard = Path("data/shards/train-aaa-00001.tar")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1  # of the same length, and still a tar of arrays
+    shard.write_bytes(data)
+    with pytest.raises(
+        StageError, match=r"train-aaa-00001\.tar has sha256 .* train-aaa-00001\.json"
+    ):
+        train.train_part(small_params(), "lips")
+    assert not Path("models").exists()
+
+
+def test_a_bad_clip_ends_the_training_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIMITRA_MLFLOW", "1")
+    write_merged()
+    clip = toy_clip("zzz-001", 40, 0)
+    clip.drive.phonemes[3] = 77
+    write_shard(Path("data/shards/train-zzz-00001.tar"), {"zzz-001": toy_parts(clip)})
+    with pytest.raises(BadClipError, match="clip zzz-001: phoneme 77 at frame 3"):
+        train.train_part(small_params(train={"batch": 8}), "lips")
+    (run,) = stage_runs("train@lips")
+    assert run.info.status == "FAILED"
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "sigterm"])
+def test_an_interrupted_training_is_killed_in_mlflow_and_goes_on(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_merged()
+    params = small_params()
+    params = params.model_copy(update={"ray": params.ray.model_copy(update={"save_every": 1})})
+    train.train_part(params, "pose")
+    whole = {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
+
+    def interrupted(*_: object) -> None:
+        if how == "sigterm":
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("DIMITRA_MLFLOW", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "draw", interrupted)  # after the state of step 1 is written
+        with pytest.raises(KeyboardInterrupt):
+            train.train_part(params, "pose")
+    assert signal.getsignal(signal.SIGTERM) is handler
+    (run,) = stage_runs("train@pose")
+    assert run.info.status == "KILLED"
+    train.train_part(params, "pose")
+    (run, _) = stage_runs("train@pose")
+    assert (run.info.status, run.data.tags["resumed_after_steps"]) == ("FINISHED", "1")
+    assert whole == {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
 
 
 def test_settings_of_the_training_reach_it_and_its_key() -> None:

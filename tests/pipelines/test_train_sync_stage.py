@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,11 @@ from dimitra.shards import npz_bytes, read_sidecar, write_shard
 from dimitra.sync import compact
 from dimitra.sync.training import SyncTrainingError
 from pipelines import train_sync
+from pipelines.closure import code_digest
 from pipelines.errors import StageError
+from pipelines.training_states import TrainingStates
 from tests.pipelines.balances import write_balance
+from tests.pipelines.mlflow_runs import stage_runs
 from tests.pipelines.speech_clips import CLIP
 
 CLIPS = [replace(CLIP, clip_id=f"toy-{k}", source_video=f"v{k}", shard=k % 2) for k in range(4)]
@@ -81,6 +85,36 @@ def test_only_training_clips_make_the_model(
     assert facts["params"]["steps"] == 2
     assert len(first["curve.csv"].splitlines()) == 3
     assert compact.load(Path("evaluators/sync")).config.width == 4
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_corpus(tmp_path / "one", 10)
+    values = yaml.safe_load((tmp_path / "one/params.yaml").read_text())
+    values["ray"]["save_every"] = 1
+    (tmp_path / "one/params.yaml").write_text(yaml.safe_dump(values))
+    whole = trained(tmp_path / "one", monkeypatch)
+    write = TrainingStates.write
+
+    def killed(states: TrainingStates[Any], state: Any) -> None:
+        write(states, state)
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("DIMITRA_MLFLOW", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingStates, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "one", monkeypatch)
+    monkeypatch.chdir(tmp_path / "one")
+    (run,) = stage_runs("train_sync")
+    assert run.info.status == "KILLED"
+    assert list((tmp_path / "cache/training").rglob("*.safetensors"))
+    assert trained(tmp_path / "one", monkeypatch) == whole
+    (run, _) = stage_runs("train_sync")
+    assert run.data.tags["resumed_after_steps"] == "1"
+    assert run.data.tags["code_digest"] == code_digest("pipelines.train_sync")
+    assert not list((tmp_path / "cache/training").rglob("*.safetensors"))
 
 
 def test_the_published_network_is_not_trained(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from skimage.data import astronaut
 
+from dimitra.learning.state import StateError, TrainingState
 from dimitra.media.mp4 import encode_mp4
 from dimitra.media.video import read_video
 from dimitra.morphable.deng_coefficients import descriptors, windows
@@ -25,7 +26,7 @@ from dimitra.render.renderer_pairs import (
     face_region,
     pair_of,
 )
-from dimitra.render.renderer_state import RendererState, RendererStateError
+from dimitra.render.renderer_state import STATE, RendererStep
 from dimitra.render.renderer_training import (
     DescriptorScale,
     RendererDivergedError,
@@ -189,7 +190,7 @@ def test_one_batch_is_learnt() -> None:
 
 def test_a_resumed_training_is_the_unbroken_one_to_the_bit() -> None:
     pairs = Pairs(CORPUS, 1, 0)
-    states: list[RendererState] = []
+    states: list[TrainingState[RendererStep]] = []
     whole = network()
     curve = train_renderer(
         whole,
@@ -202,26 +203,26 @@ def test_a_resumed_training_is_the_unbroken_one_to_the_bit() -> None:
         on_state=states.append,
     )
     for state in (states[0], states[3]):  # before and after the editing net has begun
-        saved = RendererState.from_bytes(state.to_bytes("this"), "this")
+        saved = STATE.decode(state.to_bytes("this"), "this")
         broken = network()
         second = train_renderer(
             broken, pairs, DescriptorScale.none(), PixelLoss(), CONFIG, CPU, resumed=saved, ahead=0
         )
         assert second == curve
         assert bits(broken) == bits(whole)
-    with pytest.raises(RendererStateError, match="belongs to training 'this'"):
-        RendererState.from_bytes(states[0].to_bytes("this"), "that")
-    with pytest.raises(RendererStateError, match="cannot be read"):
-        RendererState.from_bytes(b"junk", "this")
+    with pytest.raises(StateError, match="belongs to training 'this'"):
+        STATE.decode(states[0].to_bytes("this"), "that")
+    with pytest.raises(StateError, match="cannot be read"):
+        STATE.decode(b"junk", "this")
     other = PIRenderNet(SMALL.__class__(descriptor=8, widest=16, warp_width=4, edit_width=4))
-    with pytest.raises(RendererStateError, match="another network's"):
+    with pytest.raises(StateError, match="another model's"):
         train_renderer(
             other, pairs, DescriptorScale.none(), PixelLoss(), CONFIG, CPU, resumed=states[0]
         )
 
 
 def test_the_average_is_of_the_weights() -> None:
-    states: list[RendererState] = []
+    states: list[TrainingState[RendererStep]] = []
     config = RendererTraining(steps=3, warp_steps=3, ema=0.5)
     first = {name: value.clone() for name, value in network().named_parameters()}
     train_renderer(

@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dimitra.assets import asset_path
+from dimitra.cmdt.feature_windows import FeatureSpan
 from dimitra.speech.errors import WeightsError
-from dimitra.speech.features import frame_windows
 from dimitra.speech.grid import GridEncoder, blocks
 from dimitra.speech.moonshine import MoonshineNetwork
 from tests.speech.signals import boats
@@ -35,8 +35,9 @@ def test_short_sound_is_one_block(network: MoonshineNetwork) -> None:
     (direct,) = session.run(None, {"input_values": whole[None]})
     np.testing.assert_allclose(features, direct[0], atol=1e-4)
     frames = len(samples) // 640
-    centres = frame_windows(features, encoder.rate_hz, frames, 0)[:, 0]
-    assert np.abs(centres).max(axis=1).min() > 0
+    span = FeatureSpan.of(features, encoder.rate_hz, frames, 0)
+    assert span.places.min() == 0  # every frame has its feature
+    assert np.abs(span.rows[span.places[:, 0]]).max(axis=1).min() > 0
 
 
 def test_a_repeat_gives_the_same_bytes_on_a_fixed_grid(network: MoonshineNetwork) -> None:

@@ -1,0 +1,1 @@
+"""What every training of the project shares: its state, its pace, batches made ahead."""
