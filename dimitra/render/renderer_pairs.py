@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dimitra.media.video import read_video
 from dimitra.morphable.deng_coefficients import descriptors, rescale_crop, windows
-from dimitra.render.mesh import resize_reference
+from dimitra.render.reference import resize_reference
 from dimitra.seeds import clip_seed
 from dimitra.shards import read_npz
 
