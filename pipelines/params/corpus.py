@@ -10,6 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from pipelines.params.section import Seconds, Section, Share
 
+TAKEN = frozenset({"ablations", "paired"})
+"""Names of files in ``metrics/`` that are not a data set's."""
+
 
 class DatasetParams(Section):
     """One dataset of the corpus."""
@@ -43,6 +46,14 @@ class DatasetsParams(Section):
     published: datetime.date = datetime.date(2026, 11, 22)
     """Date of this version of the data."""
     sets: Annotated[dict[str, DatasetParams], Field(min_length=1)]
+
+    @field_validator("sets")
+    @classmethod
+    def _names_of_their_own(cls, sets: dict[str, DatasetParams]) -> dict[str, DatasetParams]:
+        taken = sorted(sets.keys() & TAKEN)
+        if taken:
+            raise ValueError(f"a data set cannot be called {taken[0]}: metrics/ has that file")
+        return sets
 
 
 class ShardsParams(Section):
