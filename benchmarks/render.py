@@ -51,8 +51,9 @@ from dimitra.assets import asset_path  # noqa: E402
 from dimitra.media.mp4 import encode_mp4  # noqa: E402
 from dimitra.morphable import open_head  # noqa: E402
 from dimitra.render import pirender  # noqa: E402
-from dimitra.render.mesh import MeshRenderer, resize_reference  # noqa: E402
+from dimitra.render.mesh import MeshRenderer  # noqa: E402
 from dimitra.render.pirender_network import PIRenderNet  # noqa: E402
+from dimitra.render.reference import resize_reference  # noqa: E402
 
 CROP = np.array([0.95, 128.0, 136.0], np.float32)
 """Deng's alignment of the photo's face, at 256x256."""

@@ -23,6 +23,9 @@ WEIGHTS_KEYS = (
         "render.weights",
         "train_renderer.vgg_weights",
         "sync.weights",
+        "evaluate.face_weights",
+        "evaluate.frame_weights",
+        "evaluate.clip_weights",
     ),
 )
 """Parameters that name weights or are null; as the schema has them, which is not the library's."""

@@ -33,7 +33,7 @@ FULL = "full"
 
 STAGES = ("train", "generate", "score")
 """Modules of ``pipelines`` that a variant runs; all before them is shared."""
-SHARED = ("data/shards", "data/motion", "data/manifest", "data/split")
+SHARED = ("data/shards", "data/motion", "data/crops", "data/manifest", "data/split")
 """Outputs that every variant starts from."""
 _SECTIONS = ("model", "diffusion", "train", "generate", "fit", "datasets", "crop", "evaluate")
 _HOW_TO_RUN = {"deadline_s"}

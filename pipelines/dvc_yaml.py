@@ -34,8 +34,8 @@ WEIGHTS = "weights.yaml"
 CATALOGUE = "dimitra/assets.yaml"
 OWN_RENDERER = "renderers/trained"
 """What ``train_renderer`` makes."""
-_METRICS = re.compile(r"metrics/(?!ablations\.json)[^/]+\.json")
-"""Of a data set; the ablations' file is one for all, and no stage writes it."""
+_METRICS = re.compile(r"metrics/(?!(?:ablations|paired)\.json)[^/]+\.json")
+"""Of a data set; the ablations' file, which no stage writes, and that of the tests are for all."""
 _REPORT = "report"
 _NAMED = re.compile(r"(?:asset_(?:path|sha256)\(|^[A-Z_0-9]+ = )\"(\w+)\"", re.MULTILINE)
 """An asset that code names: where it is looked up, or as a constant of its module."""

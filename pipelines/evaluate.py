@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,17 @@ from dimitra.faces.landmarks import Dlib68
 from dimitra.media.video import iterate_frames, to_rgb
 from dimitra.metrics.definitions import METHODS
 from dimitra.metrics.landmarks_distance import LANDMARKS, LandmarkTrack, landmark_distance
-from dimitra.metrics.records import CLIP_TABLE_SCHEMA, ClipRecord, clip_rows, tabulate
+from dimitra.metrics.records import ClipRecord
 from dimitra.metrics.summary import ClipValue
-from dimitra.shards import Members, iterate_shard, json_bytes, write_atomic
+from dimitra.shards import Members, json_bytes, npz_bytes
 from dimitra.sync.evaluator import SyncEvaluator
-from pipelines.errors import StageError
+from pipelines.evaluate_pictures import (
+    Features,
+    Pictures,
+    absent_pictures,
+    picture_weights,
+    read_pictures,
+)
 from pipelines.evaluate_sync import (
     absent,
     choose_donors,
@@ -36,20 +40,18 @@ from pipelines.evaluate_sync import (
     weights_of_sync,
     with_donors,
 )
+from pipelines.evaluate_tables import METRIC_FILES, OUTPUT, write_all
 from pipelines.inputs import require_made
 from pipelines.jobs import Job, Worker, run, units_of
 from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import Params, load
-from pipelines.quarantine import write_table
-from pipelines.scores import SCORES, SPLIT, read_scores, tested_clips
+from pipelines.scores import SCORES, SPLIT, tested_clips
 from pipelines.tracking import StageRecord
 from pipelines.work_cache import WorkCache, local_shards
 
 CROPS = Path("data/crops")
 VIDEOS = Path("data/videos")
-OUTPUT = Path("data/evaluation")
-METRIC_FILES = Path("metrics")
 
 VIDEO_PARTS = {"dimitra_hp": "hp.mp4", "dimitra_no_hp": "no_hp.mp4"}
 
@@ -122,15 +124,19 @@ def evaluate_clip(
     parts: Members,
     find: FaceFinder,
     evaluator: SyncEvaluator,
+    pictures: Pictures,
     params: Mapping[str, Any],
-) -> ClipRecord:
+) -> tuple[ClipRecord, Features]:
     """Every number of one clip's videos; those of its coefficients are ``pipelines.score``'s.
+
+    Beside it the features that the data set's numbers are made of, by metric and method.
 
     Args:
         clip: the clip.
         parts: ``mp4``, ``flac`` and the videos of ``VIDEO_PARTS``.
         find: face landmarks of one frame.
         evaluator: SyncNet.
+        pictures: what looks at the frames.
         params: ``lmd_fit``, ``max_ground_truth_missed``, and ``donors``: clip id to the shard and
             the id of the clip whose sound is the shuffled one.
 
@@ -151,7 +157,8 @@ def evaluate_clip(
     other = (
         read_sound(*params["donors"][clip.clip_id]) if clip.clip_id in params["donors"] else None
     )
-    sync = sync_values(evaluator, videos, parts["flac"], other)
+    sync, features = sync_values(evaluator, videos, parts["flac"], other)
+    seen, described = pictures.measure(videos)
     tracks["frozen_first_frame"] = reference.frozen()
     values: dict[str, dict[str, ClipValue]] = {}
     for method in METHODS:
@@ -163,68 +170,25 @@ def evaluate_clip(
         values[method.key] = {
             **landmarks,
             **sync.get(method.key, absent(NO_VIDEO, dropped=False)),
+            **seen.get(method.key, absent_pictures(REASONS.get(method.key, NO_VIDEO))),
         }
     missed = {"ground_truth": reference.missed}
     missed |= {method: track.missed for method, track in tracks.items()}
-    return ClipRecord(clip.clip_id, clip.dataset, clip.identity, frames, missed, values)
+    record = ClipRecord(clip.clip_id, clip.dataset, clip.identity, frames, missed, values)
+    return record, features | described
 
 
 def make_worker(params: dict[str, Any]) -> Worker:
     """A worker that evaluates one clip."""
     find = dlib_finder()
     evaluator = load_evaluator(params["sync"])
+    pictures = read_pictures(params)
 
     def work(clip: Clip, parts: Members) -> Members:
-        record = evaluate_clip(clip, parts, find, evaluator, params)
-        return {"metrics.json": json_bytes(record.to_json())}
+        record, features = evaluate_clip(clip, parts, find, evaluator, pictures, params)
+        return {"metrics.json": json_bytes(record.to_json()), "features.npz": npz_bytes(features)}
 
     return work
-
-
-def read_records(shards: Sequence[Path], datasets: Iterable[str]) -> dict[str, list[ClipRecord]]:
-    """Records of finished shards: dataset to its clips, sorted by clip id.
-
-    Args:
-        shards: of ``data/evaluation``.
-        datasets: those of the run; one without a test clip gets an empty list.
-    """
-    found: dict[str, list[ClipRecord]] = {dataset: [] for dataset in datasets}
-    for shard in shards:
-        for _, parts in iterate_shard(shard):
-            record = ClipRecord.from_json(json.loads(parts["metrics.json"]))
-            found[record.dataset].append(record)
-    return {
-        dataset: sorted(clips, key=lambda record: record.clip_id)
-        for dataset, clips in sorted(found.items())
-    }
-
-
-def with_scores(record: ClipRecord, scores: Mapping[str, ClipRecord]) -> ClipRecord:
-    """A clip's record with the numbers of its coefficients.
-
-    Args:
-        record: of its videos.
-        scores: of the data set, by clip id.
-
-    Raises:
-        StageError: the clip has not been scored.
-    """
-    if record.clip_id not in scores:
-        raise StageError(f"{record.clip_id} is in {OUTPUT}, but not in data/scores: run score")
-    scored = scores[record.clip_id].values
-    values = {method: {**row, **scored[method]} for method, row in record.values.items()}
-    return replace(record, values=values)
-
-
-def write_metrics(records: Mapping[str, list[ClipRecord]], folder: Path) -> None:
-    """Write ``<dataset>.json`` and ``clips/<dataset>.parquet`` for each dataset."""
-    for dataset, clips in records.items():
-        table = {
-            method: {metric: asdict(summary) for metric, summary in row.items()}
-            for method, row in tabulate(clips).items()
-        }
-        write_atomic(folder / f"{dataset}.json", json_bytes(table))
-        write_table(folder / "clips" / f"{dataset}.parquet", clip_rows(clips), CLIP_TABLE_SCHEMA)
 
 
 def plan(params: Params) -> Job:
@@ -248,28 +212,14 @@ def plan(params: Params) -> Job:
         budget=params.budgets.evaluate,
         deadline_s=params.evaluate.deadline_s,
         seed=params.seed,
-        assets=("dlib_68", *weights_of_sync(params.sync)),
+        assets=(
+            "dlib_68",
+            *weights_of_sync(params.sync),
+            *picture_weights(params.evaluate),
+        ),
         corpus_inputs=trained_inputs(params.sync),
-        packages=("dlib-bin", "numpy", "av", "torch", "pillow", "scipy"),
+        packages=("dlib-bin", "numpy", "av", "onnxruntime", "torch", "pillow", "scipy"),
     )
-
-
-def write_all(shards: Sequence[Path], params: Params, folder: Path = METRIC_FILES) -> None:
-    """Write the metric files of a finished stage.
-
-    Args:
-        shards: of ``data/evaluation``.
-        params: of the run.
-        folder: of the metric files.
-
-    Raises:
-        StageError: a clip has not been scored.
-    """
-    records = {
-        dataset: [with_scores(record, read_scores(dataset)) for record in clips]
-        for dataset, clips in read_records(shards, params.datasets.sets).items()
-    }
-    write_metrics(records, folder)
 
 
 def main() -> None:

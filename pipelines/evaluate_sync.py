@@ -165,7 +165,7 @@ def sync_values(
     videos: Mapping[str, tuple[bytes, LandmarkTrack]],
     flac: bytes,
     other: bytes | None,
-) -> dict[str, Row]:
+) -> tuple[dict[str, Row], dict[str, Embeddings]]:
     """Distance and confidence for each video, the frozen first frame and the shuffled audio.
 
     Args:
@@ -174,13 +174,20 @@ def sync_values(
         flac: the clip's own sound; generated videos are held against it too, not against the copy
             that their mp4 has compressed.
         other: another clip's sound, None where there is none.
+
+    Returns:
+        Method to metric to value; and ``lips_fd.<method>`` to the pictures' embeddings ``[N, D]``,
+        of windows that share no frame.
     """
     truth, track = videos["ground_truth"]
     frames = len(track.found)
     sound = _sound(evaluator, flac, frames)
     lips = {name: _lips(evaluator, video, found) for name, (video, found) in videos.items()}
-    rows = {name: _row(one, sound) for name, one in lips.items()}
-    rows["frozen_first_frame"] = _row(_still(evaluator, truth, track), sound)
     shuffled = NO_OTHER if other is None else _sound(evaluator, other, frames)
-    rows["shuffled_audio"] = _row(lips["ground_truth"], shuffled)
-    return rows
+    rows = {"shuffled_audio": _row(lips["ground_truth"], shuffled)}
+    lips["frozen_first_frame"] = _still(evaluator, truth, track)
+    rows |= {name: _row(one, sound) for name, one in lips.items()}
+    features = {
+        f"lips_fd.{name}": one[::WINDOW] for name, one in lips.items() if not isinstance(one, str)
+    }
+    return rows, features

@@ -24,8 +24,9 @@ from dimitra.media.mp4 import encode_mp4
 from dimitra.media.video import iterate_frames, to_rgb
 from dimitra.morphable import open_head
 from dimitra.render import pirender, renderer_checkpoint
-from dimitra.render.mesh import MeshRenderer, freeze_pose, resize_reference
+from dimitra.render.mesh import MeshRenderer, freeze_pose
 from dimitra.render.pirender_weights import PIRenderError
+from dimitra.render.reference import resize_reference
 from dimitra.shards import Members, read_npz
 from pipelines.jobs import Job, Resources, Worker, read_manifest, run, units_of
 from pipelines.lineage import with_lineage

@@ -4,162 +4,59 @@ No video is made or looked at, so that variants of the models can be compared wi
 Against the coefficients fitted to the ground truth and, where the corpus has one, the truth.
 `evaluate` takes these numbers up into `metrics/<dataset>.json`.
 
-It runs in this process: a clip costs milliseconds. In memory at a time is the fitted motion of the
-test clips of one data set (the other clips' motions are a baseline), 280 bytes a frame.
+It runs in this process: a clip costs milliseconds. Phonemes come from the test shards, the sound
+from the crops. In memory at a time is the fitted motion of the test clips of one data set (the
+other clips' motions are a baseline), 280 bytes a frame.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dimitra.assets import asset_path
 from dimitra.clips import Clip
-from dimitra.metrics.coefficients import mean_absolute_error
+from dimitra.media.audio import decode_flac
+from dimitra.metrics.beats import onsets
 from dimitra.metrics.definitions import COEFFICIENT_METRICS, METHODS, OF_ALL_CLIPS
-from dimitra.metrics.motion import correlation, diversity, head_range, head_speed
 from dimitra.metrics.records import ClipRecord, tabulate
 from dimitra.metrics.summary import ClipValue
-from dimitra.morphable.coefficients import ANGLES, EXPRESSION_SIZE, MOUTH
-from dimitra.morphable.opening import opening_direction
 from dimitra.shards import iterate_shard, json_bytes, read_npz, write_atomic
 from pipelines.errors import StageError
 from pipelines.inputs import require_made
 from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
-from pipelines.params import Params, load
+from pipelines.params import load
 from pipelines.progress import console
-from pipelines.scores import SCORES, SPLIT, tested_clips
+from pipelines.score_motion import (
+    ONE_SAMPLE,
+    Motion,
+    Reference,
+    Space,
+    Voice,
+    diversity_values,
+    motion_values,
+)
+from pipelines.scores import OF_THE_SET, SCORES, SPLIT, tested_clips
 from pipelines.work_cache import WorkCache, local_shards
 
+CROPS = Path("data/crops")
 MOTION = Path("data/motion")
 GENERATED = Path("data/generated")
-STATS = Path("data/shards/stats.json")
+SHARDS = Path("data/shards")
+STATS = SHARDS / "stats.json"
 
 IS_REFERENCE = "it is what the others are measured against"
 NO_TRAINING = "no clip to train on"
 OTHER_MODEL = "the corpus truth is the open head's, the motion another face model's"
 SAME_MOTION = "the same coefficients as dimitra_hp"
 SAME_FACE = "the same coefficients as ground_truth"
-NO_MODEL = "fit.face_model_weights is null, so what opens the mouth is unknown"
-ONE_SAMPLE = "generate.samples is 1"
-MOTIONLESS = "it does not move"
 NO_DONOR = "no other test clip of the data set is as long"
 NOT_SAMPLED = "only generated motion has samples"
-OF_THE_SET = "a number of the data set, not of a clip"
-
-Motion = NDArray[np.float32]
-"""``[T, 70]``."""
-
-
-@dataclass(frozen=True)
-class Space:
-    """Where motion is measured.
-
-    Attributes:
-        mouth: the 13 columns of the mouth.
-        opening: ``[64]``, how far each expression coefficient opens it; None where the parameters
-            name no face model.
-        fps: frames a second.
-    """
-
-    mouth: tuple[int, ...]
-    opening: NDArray[np.float64] | None
-    fps: float
-
-    @classmethod
-    def of(cls, params: Params) -> Space:
-        """That of the face model of a run.
-
-        Raises:
-            AssetError: the face model's file is missing.
-        """
-        if params.fit.face_model == "open_head":
-            from dimitra.morphable import open_head
-
-            opening: NDArray[np.float64] | None = opening_direction(open_head.load())
-        else:
-            from dimitra.morphable import bfm
-
-            weights = params.fit.face_model_weights
-            opening = None if weights is None else opening_direction(bfm.read(asset_path(weights)))
-        return cls(MOUTH[params.fit.face_model], opening, float(params.crop.fps))
-
-    def rest(self) -> list[int]:
-        """Expression columns beside the mouth."""
-        return [column for column in range(EXPRESSION_SIZE) if column not in self.mouth]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What the motions of one clip are measured against.
-
-    Attributes:
-        fit: as fitted to the ground-truth video.
-        truth: None where there is none.
-        no_truth: why there is none.
-    """
-
-    fit: Motion
-    truth: Motion | None
-    no_truth: str = ""
-
-
-def motion_values(motion: Motion, reference: Reference, space: Space) -> dict[str, ClipValue]:
-    """Every number of one motion, but for diversity.
-
-    Args:
-        motion: ``[T, 70]``.
-        reference: of the same T frames.
-        space: of both.
-    """
-    values: dict[str, ClipValue] = {}
-    columns = {"mouth": list(space.mouth), "expression": space.rest()}
-    for name, aim in (("fit", reference.fit), ("truth", reference.truth)):
-        for part, chosen in columns.items():
-            values[f"{part}_mae_{name}"] = (
-                ClipValue(None, reference.no_truth)
-                if aim is None
-                else ClipValue(mean_absolute_error(motion[:, chosen], aim[:, chosen]))
-            )
-        values[f"opening_corr_{name}"] = (
-            ClipValue(None, reference.no_truth) if aim is None else _likeness(motion, aim, space)
-        )
-    angles = motion[:, ANGLES]
-    speed = head_speed(angles, space.fps)
-    values["head_speed"] = ClipValue(speed, None if speed is not None else "a single frame")
-    values["head_range"] = ClipValue(head_range(angles))
-    return values
-
-
-def _likeness(motion: Motion, aim: Motion, space: Space) -> ClipValue:
-    if space.opening is None:
-        return ClipValue(None, NO_MODEL)
-    one, two = (of[:, :EXPRESSION_SIZE] @ space.opening for of in (motion, aim))
-    like = correlation(one, two)
-    return ClipValue(like, None if like is not None else MOTIONLESS)
-
-
-def diversity_values(samples: Motion | None, space: Space) -> dict[str, ClipValue]:
-    """How samples of one input differ.
-
-    Args:
-        samples: ``[S, T, 70]``; None for a single one.
-        space: of the motion.
-    """
-    if samples is None:
-        return {key: ClipValue(None, ONE_SAMPLE) for key in ("mouth_diversity", "head_diversity")}
-    degrees = float(np.rad2deg(diversity(samples[:, :, ANGLES])))
-    return {
-        "mouth_diversity": ClipValue(diversity(samples[:, :, list(space.mouth)])),
-        "head_diversity": ClipValue(degrees),
-    }
 
 
 def _absent(reason: str) -> dict[str, ClipValue]:
@@ -247,6 +144,25 @@ def read_samples(parts: Mapping[str, bytes]) -> Motion:
     return np.concatenate([first, others])
 
 
+def read_voices(clip_ids: Collection[str], cache: WorkCache) -> dict[str, Voice]:
+    """Phonemes and onsets of the sound of clips, by clip id.
+
+    Args:
+        clip_ids: those wanted; what a stage has quarantined is left out.
+        cache: where shards are that do not lie beside their sidecars.
+    """
+    phonemes = {
+        clip_id: read_npz(parts["speech.npz"])["phonemes"]
+        for shard in local_shards(SHARDS, cache, clip_ids)
+        for clip_id, parts in iterate_shard(shard, clip_ids)
+    }
+    return {
+        clip_id: Voice(phonemes[clip_id], onsets(*decode_flac(parts["flac"])))
+        for shard in local_shards(CROPS, cache, list(phonemes))
+        for clip_id, parts in iterate_shard(shard, phonemes)
+    }
+
+
 def choose_donor(clip: Clip, clips: Sequence[Clip], lengths: Mapping[str, int]) -> str | None:
     """Whose motion stands for another clip's: the next clip by name that is long enough.
 
@@ -294,6 +210,7 @@ def score_dataset(
         if clip_id in by_id
     }
     lengths = {clip_id: len(motion) for clip_id, motion in fitted.items()}
+    voices = read_voices(list(by_id), cache)
     records = []
     for shard in local_shards(GENERATED, cache, list(by_id)):
         for clip_id, parts in iterate_shard(shard):
@@ -312,7 +229,7 @@ def score_dataset(
             donor = choose_donor(clip, clips, lengths)
             values = clip_values(
                 samples,
-                Reference(fitted[clip_id], known, no_truth),
+                Reference(voices[clip_id], fitted[clip_id], known, no_truth),
                 space,
                 train_mean,
                 None if donor is None else fitted[donor],

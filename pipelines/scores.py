@@ -15,6 +15,9 @@ from pipelines.jobs import read_manifest
 SPLIT = Path("data/split/split.parquet")
 SCORES = Path("data/scores")
 
+OF_THE_SET = "a number of the data set, not of a clip"
+"""Why a clip has no number."""
+
 
 def tested_clips() -> list[Clip]:
     """Clips of the manifest that the split tests on."""

@@ -19,11 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-NOT_A_DATASET = "ablations.json"
-"""Of `dimitra ablations run`, not of a run of the pipeline."""
+NOT_A_DATASET = ("ablations.json", "paired.json")
+"""Of `dimitra ablations run`, not of a run of the pipeline; and tests, which have no tolerance."""
+COUNTS = ("n", "dropped", "identities")
+BOUNDS = ("low", "high", "identities_low", "identities_high")
 
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""``{method: {metric: {"value", "n", "dropped", "reason"}}}``, the content of a metric file."""
+"""``{method: {metric: {"value", "reason", *COUNTS, *BOUNDS}}}``, the content of a metric file."""
 
 
 class Allowed(BaseModel):
@@ -43,7 +45,7 @@ class Tolerance(BaseModel):
     """Content of ``metrics/tolerance.yaml``.
 
     Attributes:
-        clips: by which ``n`` and ``dropped`` may differ.
+        clips: by which ``n``, ``dropped`` and ``identities`` may differ.
         default: for metrics not listed.
         metrics: metric to its own tolerance.
     """
@@ -89,20 +91,31 @@ def _compare_one(
         return None, "not in the committed file"
     if new is None:
         return None, "missing from the new file"
+    lacking = sorted(committed.keys() ^ new.keys())
+    if lacking:
+        return None, f"{', '.join(lacking)} in one of the files alone"
     before, after = committed["value"], new["value"]
     if (before is None) != (after is None):
         reason = new["reason"] if after is None else committed["reason"]
         return None, f"{before} became {after} ({reason})"
-    for count in ("n", "dropped"):
+    for count in COUNTS:
         if abs(committed[count] - new[count]) > rule.clips:
             return None, (
                 f"{count} {committed[count]} became {new[count]}, at most {rule.clips} may differ"
             )
-    if before is None:
-        return None, ""
-    limit = rule.of(metric).limit(before)
-    distance = abs(after - before)
-    return limit, "" if distance <= limit else f"differs by {distance:.4g}, {limit:.4g} is allowed"
+    allowed = rule.of(metric)
+    found = ((name, _differs(committed[name], new[name], allowed)) for name in ("value", *BOUNDS))
+    problems = [f"{name} {problem}" for name, problem in found if problem]
+    limit = None if before is None else allowed.limit(before)
+    return limit, "; ".join(problems).removeprefix("value ")
+
+
+def _differs(before: float | None, after: float | None, allowed: Allowed) -> str:
+    """What is wrong with a number, empty for nothing."""
+    if before is None or after is None:
+        return "" if before is after else f"{before} became {after}"
+    limit, distance = allowed.limit(before), abs(after - before)
+    return "" if distance <= limit else f"differs by {distance:.4g}, {limit:.4g} is allowed"
 
 
 def compare(dataset: str, committed: Metrics, new: Metrics, rule: Tolerance) -> list[Difference]:
@@ -164,7 +177,7 @@ def committed_metrics(revision: str, folder: Path) -> dict[str, Metrics]:
 
     listed = output("ls-tree", "--name-only", revision, f"{folder.as_posix()}/").splitlines()
     names = sorted(
-        name for name in listed if name.endswith(".json") and Path(name).name != NOT_A_DATASET
+        name for name in listed if name.endswith(".json") and Path(name).name not in NOT_A_DATASET
     )
     return {Path(name).stem: json.loads(output("show", f"{revision}:./{name}")) for name in names}
 
@@ -203,7 +216,7 @@ def check(revision: str, tolerance: Path, folder: Path, console: Console) -> boo
     new = {
         path.stem: json.loads(path.read_text())
         for path in sorted(folder.glob("*.json"))
-        if path.name != NOT_A_DATASET
+        if path.name not in NOT_A_DATASET
     }
     if not committed:
         console.print(f"{revision} has no metrics under {folder}/: nothing to compare with")

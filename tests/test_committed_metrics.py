@@ -1,10 +1,16 @@
 """What the committed metrics of the full sample run must show."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
+
+from dimitra.metrics.definitions import METHODS as METHODS_OF_TABLE
+from dimitra.metrics.definitions import METRICS, OF_ALL_CLIPS, OF_ALL_FRAMES
+from dimitra.metrics.estimates import Estimate
 
 ROOT = Path(__file__).parent.parent
 METHODS = ("dimitra_hp", "dimitra_no_hp", "frozen_first_frame")
@@ -36,6 +42,69 @@ def test_sync_tells_frozen_from_generated_from_true_and_wrong_sound_from_right(
     assert sure["shuffled_audio"] < 0.5 * sure["ground_truth"]
     far = {method: row["sync_dist"]["value"] for method, row in table.items()}
     assert far["ground_truth"] < far["dimitra_hp"] < far["shuffled_audio"]
+
+
+def test_confidence_differs_by_more_than_chance_on_unseen_people() -> None:
+    tests = json.loads((ROOT / "metrics" / "paired.json").read_text())["chorus"]["sync_conf"]
+    found = {(test["first"], test["second"]): test for test in tests}
+    for pair in (
+        ("ground_truth", "dimitra_hp"),
+        ("ground_truth", "dimitra_no_hp"),
+        ("ground_truth", "shuffled_audio"),
+        ("dimitra_hp", "frozen_first_frame"),
+        ("dimitra_no_hp", "frozen_first_frame"),
+    ):
+        assert found[pair]["low"] > 0.0, pair
+        assert found[pair]["permutation_p_holm"] < 0.01, pair
+        assert found[pair]["n"] == 24
+
+
+@pytest.mark.parametrize("dataset", ["chorus", "lecture"])
+def test_every_number_has_its_counts_and_a_mean_its_intervals(dataset: str) -> None:
+    table = json.loads((ROOT / "metrics" / f"{dataset}.json").read_text())
+    assert set(table) == {method.key for method in METHODS_OF_TABLE}
+    whole = {*OF_ALL_CLIPS, *OF_ALL_FRAMES}
+    for method, row in table.items():
+        assert set(row) == {metric.key for metric in METRICS}
+        for metric, cell in row.items():
+            assert set(cell) == {field.name for field in fields(Estimate)}
+            assert (cell["value"] is None) == (cell["reason"] is not None) == (cell["n"] == 0)
+            if metric in whole or cell["n"] < 2:
+                assert cell["low"] is cell["high"] is cell["identities_low"] is None
+            else:
+                assert cell["low"] <= cell["value"] <= cell["high"], (method, metric)
+                assert (cell["identities_low"] is None) == (cell["identities"] < 2)
+
+
+@pytest.mark.parametrize("dataset", ["chorus", "lecture"])
+def test_the_table_is_that_of_the_committed_clips(dataset: str) -> None:
+    table = json.loads((ROOT / "metrics" / f"{dataset}.json").read_text())
+    clips = pq.read_table(ROOT / "metrics" / "clips" / f"{dataset}.parquet").to_pandas()
+    for method, rows in clips.groupby("method"):
+        for metric in METRICS:
+            cell = table[method][metric.key]
+            if metric.key not in {*OF_ALL_CLIPS, *OF_ALL_FRAMES}:
+                values = rows[metric.key].dropna()
+                assert len(values) == cell["n"]
+                if cell["n"]:
+                    assert cell["value"] == pytest.approx(values.mean(), abs=1.1e-4)
+                    people = rows.loc[values.index, "identity"]
+                    assert people.nunique() == cell["identities"]
+
+
+@pytest.mark.parametrize("dataset", ["chorus", "lecture"])
+def test_what_is_beyond_the_paper_tells_the_methods_apart(dataset: str) -> None:
+    table = json.loads((ROOT / "metrics" / f"{dataset}.json").read_text())
+    value = {m: {k: cell["value"] for k, cell in row.items()} for m, row in table.items()}
+    own, frozen = value["dimitra_hp"], value["frozen_first_frame"]
+    for metric in ("identity_sim", "bilabial_closure"):
+        assert own[metric] > frozen[metric], metric
+    for metric in ("face_fd", "lips_fd"):
+        assert own[metric] < 0.6 * frozen[metric], metric
+    assert value["truth"]["bilabial_closure"] > 0.95 > value["other_clip"]["bilabial_closure"]
+    assert own["opening_lag_truth"] < 1.0 < value["other_clip"]["opening_lag_truth"]
+    for metric in ("fid", "fvd"):
+        assert "is null" in table["dimitra_hp"][metric]["reason"]
 
 
 def test_generated_mouths_beat_a_frozen_face_on_unseen_people() -> None:
@@ -76,8 +145,6 @@ def test_lock_belongs_to_the_committed_parameters_and_metrics() -> None:
                 current = current[part]
             assert current == value, f"{name}: {key}"
     outs = {out["path"]: out["md5"] for out in lock["stages"]["evaluate"]["outs"]}
-    for dataset in ("chorus", "lecture"):
-        data = (ROOT / "metrics" / f"{dataset}.json").read_bytes()
-        assert (
-            hashlib.md5(data, usedforsecurity=False).hexdigest() == outs[f"metrics/{dataset}.json"]
-        )
+    for name in ("chorus", "lecture", "paired"):
+        data = (ROOT / "metrics" / f"{name}.json").read_bytes()
+        assert hashlib.md5(data, usedforsecurity=False).hexdigest() == outs[f"metrics/{name}.json"]

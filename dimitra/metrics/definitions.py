@@ -57,6 +57,7 @@ class Method:
         description: what it is, in one sentence.
         video: it has video, and so the paper's metrics.
         coefficients: it has coefficients of its own.
+        baseline: it is there to be beaten.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Method:
     description: str
     video: bool = True
     coefficients: bool = True
+    baseline: bool = False
 
 
 PAPER_METRICS = (
@@ -79,6 +81,44 @@ PAPER_METRICS = (
     Metric("sync_conf", "sync conf", "higher", "", 2, "SyncNet confidence of sound and lips."),
 )  # fmt: skip
 """Columns of the paper's Tables I and II, in its order."""
+
+VIDEO_METRICS = (
+    Metric(
+        "psnr", "PSNR", "higher", "dB", 2,
+        "Peak signal-to-noise ratio to the ground-truth video, of the mean squared error of all "
+        "frames that are compared.",
+    ),
+    Metric(
+        "ssim", "SSIM", "higher", "", 3,
+        "Structural similarity to the ground-truth video (Wang et al. 2004), mean over frames.",
+    ),
+    Metric(
+        "identity_sim", "identity sim.", "higher", "", 3,
+        "Cosine of the face descriptors of a generated frame and of the same ground-truth frame, "
+        "mean over frames.",
+    ),
+    Metric(
+        "face_fd", "face FD", "lower", "", 4,
+        "Frechet distance of the frames' face descriptors to those of the ground truth: FID with "
+        "a face network's features.",
+    ),
+    Metric(
+        "lips_fd", "lips FD", "lower", "", 4,
+        "Frechet distance of SyncNet's embeddings of 5 frames of lips to those of the ground "
+        "truth: FVD with SyncNet's features.",
+    ),
+    Metric(
+        "fid", "FID", "lower", "", 2,
+        "Frechet distance of the frames' features to those of the ground truth, by the network "
+        "that evaluate.frame_weights names.",
+    ),
+    Metric(
+        "fvd", "FVD", "lower", "", 2,
+        "Frechet distance of the features of 16 frames to those of the ground truth, by the "
+        "network that evaluate.clip_weights names.",
+    ),
+)  # fmt: skip
+"""Of the pictures; not in the paper."""
 
 MOUTH_METRICS = (
     Metric(
@@ -96,6 +136,27 @@ MOUTH_METRICS = (
     Metric(
         "opening_corr_truth", "opening corr. (truth)", "higher", "", 3,
         "Pearson's correlation over frames of the mouth's opening with that of the truth.",
+    ),
+    Metric(
+        "opening_lag_fit", "opening lag (fit)", "lower", "frames", 2,
+        "Frames by which the mouth's opening is early or late against that of the fit: where "
+        "their cross-correlation is largest.",
+    ),
+    Metric(
+        "opening_lag_truth", "opening lag (truth)", "lower", "frames", 2,
+        "Frames by which the mouth's opening is early or late against that of the truth.",
+    ),
+    Metric(
+        "bilabial_closure", "bilabial closure", "truth", "", 3,
+        "Share of the sounds p, b and m at which the lips meet.",
+    ),
+    Metric(
+        "mouth_jerk", "mouth jerk", "truth", "per frame cubed", 4,
+        "Mean absolute third difference of the mouth coefficients: how much the mouth trembles.",
+    ),
+    Metric(
+        "mouth_seam", "mouth seam", "truth", "", 2,
+        "Step of the mouth coefficients where chunks of generation meet, over their step inside.",
     ),
     Metric(
         "mouth_diversity", "mouth diversity", "higher", "", 4,
@@ -134,6 +195,19 @@ HEAD_METRICS = (
         "Wasserstein distance of the clips' head ranges to those of the truth, over their mean.",
     ),
     Metric(
+        "head_beats", "head beats", "truth", "", 3,
+        "Beat alignment: how near the onsets of the sound the head's motion has its turning "
+        "points, 0 to 1.",
+    ),
+    Metric(
+        "head_jerk", "head jerk", "truth", "degrees per frame cubed", 4,
+        "Mean absolute third difference of the head's angles: how much the head trembles.",
+    ),
+    Metric(
+        "head_seam", "head seam", "truth", "", 2,
+        "Step of the head's angles where chunks of generation meet, over their step inside.",
+    ),
+    Metric(
         "head_diversity", "head diversity", "higher", "degrees", 3,
         "Mean absolute difference of the head's angles between two samples of one input.",
     ),
@@ -143,10 +217,13 @@ HEAD_METRICS = (
 OF_ALL_CLIPS = {"head_speed_gap": "head_speed", "head_range_gap": "head_range"}
 """Metrics of a data set as a whole, each with the metric of a clip whose distribution it judges."""
 
+OF_ALL_FRAMES = ("face_fd", "lips_fd", "fid", "fvd")
+"""Metrics of a data set as a whole that need its pictures: distances of distributions."""
+
 COEFFICIENT_METRICS = MOUTH_METRICS + EXPRESSION_METRICS + HEAD_METRICS
 """Columns that need coefficients, not video; not in the paper."""
 
-METRICS = PAPER_METRICS + COEFFICIENT_METRICS
+METRICS = PAPER_METRICS + VIDEO_METRICS + COEFFICIENT_METRICS
 
 METHODS = (
     Method("ground_truth", "Ground truth", "The face crops themselves; coefficients as fitted."),
@@ -164,19 +241,32 @@ METHODS = (
         "The mean over several samples of one input.",
         video=False,
     ),
-    Method("frozen_first_frame", "Frozen first frame", "The first ground-truth frame, repeated."),
+    Method(
+        "frozen_first_frame",
+        "Frozen first frame",
+        "The first ground-truth frame, repeated.",
+        baseline=True,
+    ),
     Method(
         "shuffled_audio",
         "Shuffled audio",
         "The ground-truth video with the sound of another test clip.",
         coefficients=False,
+        baseline=True,
     ),
-    Method("train_mean", "Training mean", "The mean over all training frames.", video=False),
+    Method(
+        "train_mean",
+        "Training mean",
+        "The mean over all training frames.",
+        video=False,
+        baseline=True,
+    ),
     Method(
         "other_clip",
         "Another clip",
         "The motion of another test clip, of another identity, cut to this length.",
         video=False,
+        baseline=True,
     ),
 )
 """Rows in table order."""

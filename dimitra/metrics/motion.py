@@ -19,6 +19,8 @@ Floats = NDArray[np.floating]
 _STILL = 1e-9
 """A deviation below this is that of rounding, not of a movement."""
 _LOW, _HIGH = 5.0, 95.0
+LAG = 12
+"""Frames up to which one signal is looked for before and after another: half a second."""
 
 
 def correlation(one: Floats, two: Floats) -> float | None:
@@ -34,6 +36,48 @@ def correlation(one: Floats, two: Floats) -> float | None:
         return None
     product = float(np.mean((a - a.mean()) * (b - b.mean())) / (a.std() * b.std()))
     return min(1.0, max(-1.0, product))
+
+
+def lag(one: Floats, two: Floats) -> int | None:
+    """Frames by which a signal comes later than another: where they correlate best.
+
+    Pearson's correlation over the frames that both have once one is moved, -12 to 12 frames and at
+    most half their length; of equal ones the least move. None where one of them does not move.
+
+    Args:
+        one: ``[T]``.
+        two: ``[T]``.
+
+    Returns:
+        Positive where ``one`` follows ``two``.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if correlation(one, two) is None:
+        return None
+    most = min(LAG, len(one) // 2)
+    found: list[tuple[float, int, int]] = []
+    for shift in range(-most, most + 1):
+        late, early = (one, two) if shift >= 0 else (two, one)
+        like = correlation(late[abs(shift) :], early[: len(early) - abs(shift)])
+        if like is not None:
+            found.append((like, -abs(shift), shift))
+    return max(found)[2]
+
+
+def jerk(values: Floats) -> float | None:
+    """Mean absolute third difference over frames and columns; None for fewer than four frames.
+
+    The third derivative of position is what smooth movements of people keep small (Flash and
+    Hogan, "The coordination of arm movements", 1985); here per frame cubed, of coefficients.
+
+    Args:
+        values: ``[T, D]``.
+    """
+    if len(values) < 4:
+        return None
+    return float(np.abs(np.diff(np.asarray(values, dtype=np.float64), n=3, axis=0)).mean())
 
 
 def head_speed(angles: Floats, fps: float) -> float | None:

@@ -54,6 +54,11 @@ class ClipRecord:
         return cls(**{**value, "values": values})
 
 
+def as_kept(record: ClipRecord) -> ClipRecord:
+    """The record with its numbers rounded as they are kept."""
+    return ClipRecord.from_json(record.to_json())
+
+
 CLIP_TABLE_SCHEMA = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
@@ -127,7 +132,7 @@ def tabulate(
     twice = sorted({clip_id for clip_id in ids if ids.count(clip_id) > 1})
     if twice:
         raise ValueError(f"clips evaluated more than once: {', '.join(twice)}")
-    records = [ClipRecord.from_json(record.to_json()) for record in records]
+    records = [as_kept(record) for record in records]
     return {
         method.key: {
             metric.key: (

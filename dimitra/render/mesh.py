@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, zoom
 
 from dimitra.morphable.camera import DISTANCE
 from dimitra.morphable.model import FaceModel
@@ -109,28 +108,6 @@ def freeze_pose(motion: NDArray[np.float32], reference: NDArray[np.float32]) -> 
     frozen = motion.copy()
     frozen[:, 64:] = reference[64:]
     return frozen
-
-
-def resize_reference(
-    photo: NDArray[np.uint8], crop: NDArray[np.float32], size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """A reference photo [S, S, 3] at another size, with Deng's alignment [3] to match.
-
-    Raises:
-        ValueError: the photo is not square.
-    """
-    side = photo.shape[0]
-    if photo.shape[:2] != (side, side):
-        raise ValueError(f"photo has shape {photo.shape}, but a square one is needed")
-    if side == size:
-        return photo, crop
-    ratio = size / side
-    pixels = photo.astype(np.float64)
-    if ratio < 1.0:
-        pixels = gaussian_filter(pixels, (0.5 * (1.0 / ratio - 1.0),) * 2 + (0.0,))
-    scaled = zoom(pixels, (ratio, ratio, 1.0), order=1, mode="nearest", grid_mode=True)
-    factors = np.array([1.0 / ratio, ratio, ratio], np.float32)
-    return np.rint(scaled).astype(np.uint8), crop * factors
 
 
 def _frames(

@@ -22,7 +22,7 @@ from torch import Tensor
 from dimitra.byte_cache import ByteCache
 from dimitra.media.video import read_video
 from dimitra.morphable.deng_coefficients import descriptors, rescale_crop, windows
-from dimitra.render.mesh import resize_reference
+from dimitra.render.reference import resize_reference
 from dimitra.seeds import clip_seed
 from dimitra.shard_members import Place, places_of
 from dimitra.shards import read_npz

@@ -8,6 +8,7 @@ BCa (Efron, "Better bootstrap confidence intervals", JASA 82, 1987; acceleration
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -95,14 +96,29 @@ def _resampled(
     sums: NDArray[np.float64], counts: NDArray[np.float64], draws: int, seed: int
 ) -> NDArray[np.float64]:
     """Means of ``draws`` samples of groups with replacement."""
-    rng = np.random.default_rng(seed)
     groups = len(sums)
+    if draws * groups <= _BLOCK:
+        times = _times_drawn(groups, draws, seed)
+        return np.asarray((times @ sums) / (times @ counts))
+    rng = np.random.default_rng(seed)
     step = max(1, _BLOCK // groups)
     means = []
     for start in range(0, draws, step):
         chosen = rng.integers(groups, size=(min(step, draws - start), groups))
         means.append(sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1))
     return np.concatenate(means)
+
+
+@functools.lru_cache(maxsize=4)
+def _times_drawn(groups: int, draws: int, seed: int) -> NDArray[np.float64]:
+    """How often each sample holds each group, ``[draws, groups]``.
+
+    Kept, since a table asks for many intervals of as many groups.
+    """
+    chosen = np.random.default_rng(seed).integers(groups, size=(draws, groups))
+    places = chosen + groups * np.arange(draws)[:, None]
+    counted = np.bincount(places.ravel(), minlength=draws * groups)
+    return counted.reshape(draws, groups).astype(np.float64)
 
 
 def _bca(

@@ -7,7 +7,8 @@ correction (1979) keeps the chance of one false finding among several comparison
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import functools
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,16 +68,33 @@ def sign_flip_p(differences: NDArray[np.float64], *, seed: int = 0) -> float:
     count = len(differences)
     observed = abs(differences.sum()) - _TIE * np.abs(differences).sum()
     if count <= EXACT:
-        patterns = np.arange(2**count)[:, None] >> np.arange(count) & 1
-        sums = np.abs((1.0 - 2.0 * patterns) @ differences)
-        return float((sums >= observed).mean())
+        return float((np.abs(_patterns(count) @ differences) >= observed).mean())
+    few = PERMUTATIONS * count <= _BLOCK
+    blocks = (_signs(count, seed),) if few else _sign_blocks(count, seed)
+    extreme = sum(int((np.abs(signs @ differences) >= observed).sum()) for signs in blocks)
+    return (extreme + 1) / (PERMUTATIONS + 1)
+
+
+@functools.lru_cache(maxsize=4)
+def _patterns(count: int) -> NDArray[np.float64]:
+    """Every pattern of signs, ``[2^count, count]``."""
+    patterns = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    return 1.0 - 2.0 * patterns.astype(np.float64)
+
+
+def _sign_blocks(count: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Random patterns of signs, ``PERMUTATIONS`` rows of ``count`` in all."""
     rng = np.random.default_rng(seed)
     step = max(1, _BLOCK // count)
-    extreme = 0
     for start in range(0, PERMUTATIONS, step):
-        signs = rng.integers(2, size=(min(step, PERMUTATIONS - start), count)) * 2.0 - 1.0
-        extreme += int((np.abs(signs @ differences) >= observed).sum())
-    return (extreme + 1) / (PERMUTATIONS + 1)
+        rows = min(step, PERMUTATIONS - start)
+        yield 2.0 * rng.integers(2, size=(rows, count)).astype(np.float64) - 1.0
+
+
+@functools.lru_cache(maxsize=4)
+def _signs(count: int, seed: int) -> NDArray[np.float64]:
+    """All of them, kept, since a table asks for many tests of as many clips."""
+    return np.concatenate(list(_sign_blocks(count, seed)))
 
 
 def compare(

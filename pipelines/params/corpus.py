@@ -11,6 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from pipelines.params.section import Seconds, Section, Share
 
 _VERSION = r"^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})$"
+TAKEN = frozenset({"ablations", "paired"})
+"""Names of files in ``metrics/`` that are not a data set's."""
 
 
 class DatasetParams(Section):
@@ -49,6 +51,14 @@ class DatasetsParams(Section):
     published: datetime.date = datetime.date(2026, 11, 22)
     """Date of this version of the data."""
     sets: Annotated[dict[str, DatasetParams], Field(min_length=1)]
+
+    @field_validator("sets")
+    @classmethod
+    def _names_of_their_own(cls, sets: dict[str, DatasetParams]) -> dict[str, DatasetParams]:
+        taken = sorted(sets.keys() & TAKEN)
+        if taken:
+            raise ValueError(f"a data set cannot be called {taken[0]}: metrics/ has that file")
+        return sets
 
 
 class ShardsParams(Section):

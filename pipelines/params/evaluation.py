@@ -48,6 +48,18 @@ class EvaluateParams(Section):
     """A clip whose ground truth has a larger share of frames without a face is dropped."""
     truth: str
     """Folder of the corpus truth; an empty folder where there is none."""
+    pictures_every: Annotated[int, Field(ge=1, le=1000)]
+    """PSNR, SSIM and the features of FID look at every so many frames, from the first."""
+    face_network: Literal["dlib", "arcface"]
+    """What describes faces: dlib's network, or InsightFace's."""
+    face_weights: AssetRef
+    """``dlib_face_recognition``; ``insightface_buffalo_l``, or another network like its own."""
+    faces_every: Annotated[int, Field(ge=1, le=1000)]
+    """Faces are described in every so many frames, from the first."""
+    frame_weights: AssetRef | None
+    """An ONNX network from pictures to the features of FID; null for none."""
+    clip_weights: AssetRef | None
+    """An ONNX network from 16 frames to the features of FVD; null for none."""
     deadline_s: Seconds
 
 

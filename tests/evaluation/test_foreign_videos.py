@@ -10,10 +10,11 @@ from dimitra.evaluation.rows import COLUMNS, GROUND_TRUTH, MEASURED
 from dimitra.media.video import read_video
 from dimitra.metrics.landmarks_distance import LandmarkTrack
 from pipelines.evaluate import dlib_finder, evaluate_clip, track_faces
+from pipelines.evaluate_pictures import Pictures, load_networks
 from pipelines.foreign_videos import OWN_CROPS, Measurer, Settings, Task
 from pipelines.params import load
 from tests.evaluation.films import FRAMES, film, noise, picture, sync_folder
-from tests.pipelines.test_evaluate_stage import CLIP
+from tests.pipelines.test_evaluate_stage import CLIP, PARAMS
 
 ALL = ("lmd", "psnr", "ssim", "sync")
 
@@ -49,8 +50,13 @@ def test_every_number_is_the_stages(folder: Path, measurer: Measurer) -> None:
     evaluator = SyncEvaluator(compact.load(folder / "sync"), "mouth")
     for fit in ("face", "mouth"):
         params = {"lmd_fit": fit, "max_ground_truth_missed": 0.0, "donors": {}}
-        record = evaluate_clip(
-            CLIP, {**parts, "no_hp.mp4": parts["hp.mp4"]}, dlib_finder(), evaluator, params
+        record, _ = evaluate_clip(
+            CLIP,
+            {**parts, "no_hp.mp4": parts["hp.mp4"]},
+            dlib_finder(),
+            evaluator,
+            Pictures(load_networks(PARAMS), pictures_every=1, faces_every=FRAMES),
+            params,
         )
         stage = record.values["dimitra_hp"]
         assert rows["ours"].value("f_lmd") == stage["f_lmd"]

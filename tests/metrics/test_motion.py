@@ -9,6 +9,8 @@ from dimitra.metrics.motion import (
     diversity,
     head_range,
     head_speed,
+    jerk,
+    lag,
 )
 
 
@@ -66,3 +68,23 @@ def test_gap_of_distributions():
     assert distribution_gap([0.0, 0.0], [1.0, 3.0]) == pytest.approx(1.0)
     assert distribution_gap([1.0], [0.0]) is None
     assert distribution_gap([1.0], []) is None
+
+
+@pytest.mark.parametrize("shift", [-12, -3, 0, 1, 7])
+def test_a_moved_signal_has_the_lag_by_which_it_was_moved(shift: int) -> None:
+    whole = np.random.default_rng(0).normal(size=160)
+    assert lag(whole[30 - shift : 130 - shift], whole[30:130]) == shift
+
+
+def test_lag_needs_motion_and_prefers_none() -> None:
+    assert lag(np.ones(50), np.arange(50.0)) is None
+    assert lag(np.sin(np.arange(400.0) * np.pi / 5), np.sin(np.arange(400.0) * np.pi / 5)) == 0
+    with pytest.raises(ValueError, match="must both be"):
+        lag(np.ones(5), np.ones(6))
+
+
+def test_jerk_is_that_of_a_cubic_and_none_of_a_parabola() -> None:
+    times = np.arange(30.0)
+    assert jerk(np.stack([times**3, -(times**3)], axis=1)) == pytest.approx(6.0)
+    assert jerk((times**2)[:, None]) == pytest.approx(0.0, abs=1e-9)
+    assert jerk(np.zeros((3, 2))) is None

@@ -1,6 +1,6 @@
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +12,9 @@ from skimage.transform import SimilarityTransform, warp
 from dimitra.clips import Clip, ClipError
 from dimitra.media.audio import encode_flac
 from dimitra.media.mp4 import encode_mp4
-from dimitra.metrics.definitions import COEFFICIENT_METRICS, METHODS, METRICS
+from dimitra.metrics.definitions import COEFFICIENT_METRICS, METHODS, METRICS, OF_ALL_FRAMES
+from dimitra.metrics.estimates import Estimate
+from dimitra.metrics.frechet import Moments
 from dimitra.metrics.landmarks_distance import LandmarkTrack
 from dimitra.metrics.records import ClipRecord
 from dimitra.metrics.summary import ClipValue
@@ -22,15 +24,18 @@ from dimitra.sync.compact import CompactConfig, CompactSyncNet
 from dimitra.sync.evaluator import SyncEvaluator
 from pipelines import evaluate, evaluate_sync, scores
 from pipelines.errors import StageError
-from pipelines.evaluate import (
-    dlib_finder,
-    evaluate_clip,
-    make_worker,
-    read_records,
-    track_faces,
+from pipelines.evaluate import dlib_finder, evaluate_clip, make_worker, track_faces
+from pipelines.evaluate_pictures import Pictures, load_networks
+from pipelines.evaluate_tables import (
+    FEW_FEATURES,
+    DataSet,
+    Gathered,
+    frechet_numbers,
+    read_shards,
     with_scores,
     write_metrics,
 )
+from pipelines.scores import OF_THE_SET
 
 FRAMES = 6
 CLIP = Clip(
@@ -72,7 +77,22 @@ def parts_of(video, hp=None, no_hp=None, sound=None):
     }
 
 
-PARAMS = {"lmd_fit": "face", "max_ground_truth_missed": 0.0, "donors": {}}
+PARAMS = {
+    "lmd_fit": "face",
+    "max_ground_truth_missed": 0.0,
+    "donors": {},
+    "pictures_every": 2,
+    "face_network": "dlib",
+    "face_weights": "dlib_face_recognition",
+    "faces_every": 3,
+    "frame_weights": None,
+    "clip_weights": None,
+}
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return Pictures(load_networks(PARAMS), pictures_every=2, faces_every=3)
 
 
 def sync_net(region="mouth"):
@@ -99,8 +119,10 @@ def test_dlib_sees_the_face_in_every_frame_and_none_in_a_wall(moving):
     assert track_faces(wall, dlib_finder()).missed == 2
 
 
-def test_a_video_against_itself(moving, tmp_path):
-    record = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), sync_net(), PARAMS)
+def test_a_video_against_itself(moving, pictures):
+    record, features = evaluate_clip(
+        CLIP, parts_of(moving), dlib_finder(), sync_net(), pictures, PARAMS
+    )
     values = record.values
     assert values["dimitra_hp"]["f_lmd"].value == pytest.approx(0.0, abs=1e-9)
     assert values["dimitra_no_hp"]["m_lmd"].value == pytest.approx(0.0, abs=1e-9)
@@ -117,16 +139,29 @@ def test_a_video_against_itself(moving, tmp_path):
     assert values["train_mean"]["sync_conf"].reason == "coefficients only, no video"
     assert not values["train_mean"]["sync_conf"].dropped
     assert record.frames == FRAMES
+    hp, frozen = values["dimitra_hp"], values["frozen_first_frame"]
+    assert hp["identity_sim"].value == pytest.approx(1.0)
+    assert hp["ssim"].value == pytest.approx(1.0)
+    assert hp["psnr"].reason == "no frame differs from the ground truth's"
+    assert 15.0 < frozen["psnr"].value < 40.0
+    assert 0.5 < frozen["ssim"].value < 1.0
+    assert 0.8 < frozen["identity_sim"].value < 1.0
+    assert values["shuffled_audio"]["psnr"].reason == "its frames are the ground truth's"
+    assert values["train_mean"]["ssim"].reason == "coefficients only, no video"
+    assert features["face_fd.ground_truth"].shape == (2, 128)  # frames 0 and 3
+    assert features["lips_fd.dimitra_hp"].shape == (1, 16)
+    np.testing.assert_array_equal(features["face_fd.dimitra_hp"], features["face_fd.ground_truth"])
+    assert not features["face_fd.frozen_first_frame"].std(axis=0).any()
 
 
-def test_frame_counts_must_agree(moving):
+def test_frame_counts_must_agree(moving, pictures):
     short = encode_mp4([photo()] * (FRAMES - 1))
     with pytest.raises(ClipError, match="ground truth 6.*dimitra_hp 5"):
-        evaluate_clip(CLIP, parts_of(moving, hp=short), dlib_finder(), sync_net(), PARAMS)
+        evaluate_clip(CLIP, parts_of(moving, hp=short), dlib_finder(), sync_net(), pictures, PARAMS)
 
 
-def test_a_clip_without_scores_is_named(moving):
-    record = evaluate_clip(CLIP, parts_of(moving), dlib_finder(), sync_net(), PARAMS)
+def test_a_clip_without_scores_is_named():
+    record = ClipRecord("chorus-a", "chorus", "id00013", FRAMES, {}, {})
     with pytest.raises(StageError, match="chorus-a is in data/evaluation, but not in data/scores"):
         with_scores(record, {})
 
@@ -139,17 +174,21 @@ def scripted(*tracks):
     return lambda image: next(answers)
 
 
-def test_misses_are_dropped_and_counted(moving, tmp_path):
+def test_misses_are_dropped_and_counted(moving, pictures):
     points = np.random.default_rng(0).normal(size=(FRAMES, 68, 2)) * 30 + 128
     whole = LandmarkTrack(points, np.ones(FRAMES, bool))
     gap = LandmarkTrack(points, np.arange(FRAMES) != 2)
     parts = parts_of(moving)
-    record = evaluate_clip(CLIP, parts, scripted(gap, whole, whole), sync_net(), PARAMS)
+    record, _ = evaluate_clip(
+        CLIP, parts, scripted(gap, whole, whole), sync_net(), pictures, PARAMS
+    )
     assert record.missed == {
         "ground_truth": 1, "dimitra_hp": 0, "dimitra_no_hp": 0, "frozen_first_frame": 0
     }  # fmt: skip
     assert record.values["dimitra_hp"]["f_lmd"].dropped
-    record = evaluate_clip(CLIP, parts, scripted(whole, gap, whole), sync_net(), PARAMS)
+    record, _ = evaluate_clip(
+        CLIP, parts, scripted(whole, gap, whole), sync_net(), pictures, PARAMS
+    )
     assert record.missed["dimitra_hp"] == 1
     assert record.values["dimitra_hp"]["f_lmd"].value == pytest.approx(0.0, abs=1e-9)
 
@@ -161,30 +200,64 @@ def test_worker_gives_the_same_bytes_and_the_metric_files_add_up(moving, tmp_pat
     worker = make_worker({**PARAMS, "sync": section})
     first, second = (worker(CLIP, parts_of(moving)) for _ in range(2))
     assert first == second
-    assert list(first) == ["metrics.json"]
+    assert list(first) == ["metrics.json", "features.npz"]
     value = json.loads(first["metrics.json"])
     other = json_bytes({**value, "clip_id": "chorus-b", "identity": "id00014"})
-    write_shard(tmp_path / "evaluation/00001.tar", {"chorus-b": {"metrics.json": other}})
+    second = {**first, "metrics.json": other}
+    write_shard(tmp_path / "evaluation/00001.tar", {"chorus-b": second})
     write_shard(tmp_path / "evaluation/00003.tar", {"chorus-a": first})
-    records = read_records(list_shards(tmp_path / "evaluation"), ["lecture", "chorus"])
-    assert [record.clip_id for record in records["chorus"]] == ["chorus-a", "chorus-b"]
-    records = {name: [scored(record) for record in clips] for name, clips in records.items()}
-    write_metrics(records, tmp_path / "metrics")
+    sets = read_shards(list_shards(tmp_path / "evaluation"), ["lecture", "chorus"])
+    assert [record.clip_id for record in sets["chorus"].records] == ["chorus-a", "chorus-b"]
+    for one in sets.values():
+        one.records = [scored(record) for record in one.records]
+    write_metrics(sets, tmp_path / "metrics", seed=1)
     table = json.loads((tmp_path / "metrics/chorus.json").read_text())
     assert set(table) == {method.key for method in METHODS}
     for row in table.values():
         assert set(row) == {metric.key for metric in METRICS}
         for item in row.values():
-            assert set(item) == {"value", "n", "dropped", "reason"}
+            assert set(item) == {field.name for field in fields(Estimate)}
             assert (item["value"] is None) == bool(item["reason"])
     assert table["dimitra_hp"]["mouth_mae_fit"]["value"] == 0.5
-    assert table["dimitra_hp"]["f_lmd"] == {"value": 0.0, "n": 2, "dropped": 0, "reason": None}
+    assert table["dimitra_hp"]["f_lmd"] == {
+        "value": 0.0, "n": 2, "dropped": 0, "reason": None, "low": 0.0, "high": 0.0,
+        "identities": 2, "identities_low": 0.0, "identities_high": 0.0,
+    }  # fmt: skip
+    faces = table["dimitra_hp"]["face_fd"]
+    assert (faces["value"], faces["n"], faces["identities"], faces["low"]) == (0.0, 2, 2, None)
+    assert table["frozen_first_frame"]["face_fd"]["value"] > 0.0
+    assert "frame_weights is null" in table["dimitra_hp"]["fid"]["reason"]
+    assert table["shuffled_audio"]["fvd"]["reason"] == "its frames are the ground truth's"
     empty = json.loads((tmp_path / "metrics/lecture.json").read_text())
-    nothing = {"value": None, "n": 0, "dropped": 0, "reason": "no test clip"}
-    assert empty["dimitra_hp"]["f_lmd"] == nothing
+    assert empty["dimitra_hp"]["f_lmd"]["reason"] == "no test clip"
+    assert empty["dimitra_hp"]["f_lmd"]["identities"] == 0
     assert pq.read_table(tmp_path / "metrics/clips/lecture.parquet").num_rows == 0
     clips = pq.read_table(tmp_path / "metrics/clips/chorus.parquet").to_pylist()
     assert len(clips) == 2 * len(METHODS)
+    paired = json.loads((tmp_path / "metrics/paired.json").read_text())
+    assert set(paired) == {"chorus", "lecture"}
+    pairs = {(one["first"], one["second"]): one for one in paired["chorus"]["f_lmd"]}
+    assert pairs["dimitra_hp", "frozen_first_frame"]["n"] == 2
+    before = {path: path.read_bytes() for path in (tmp_path / "metrics").rglob("*.*")}
+    write_metrics(sets, tmp_path / "metrics", seed=1)
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_one_feature_has_no_distance_and_says_so():
+    item = ClipValue(None, OF_THE_SET)
+    values = {method.key: dict.fromkeys(OF_ALL_FRAMES, item) for method in METHODS}
+    record = ClipRecord("a", "chorus", "id", FRAMES, {}, values)
+    one = Gathered(Moments.of(np.zeros((1, 2))), 1, {"id"})
+    two = Gathered(Moments.of(np.array([[0.0, 1.0], [0.0, 3.0]])), 1, {"id"})
+    four = Gathered(Moments.of(np.array([[1.0, 1.0], [1.0, 3.0]])), 1, {"id"})
+    features = {
+        "lips_fd.ground_truth": two,
+        "lips_fd.dimitra_hp": one,
+        "lips_fd.dimitra_no_hp": four,
+    }
+    numbers = frechet_numbers(DataSet([record], features))
+    assert numbers["dimitra_hp"]["lips_fd"].reason == FEW_FEATURES
+    assert numbers["dimitra_no_hp"]["lips_fd"].value == pytest.approx(1.0)
 
 
 def test_only_test_clips_are_evaluated(tmp_path, monkeypatch):

@@ -52,15 +52,17 @@ def world():
 def test_every_row_has_values_and_equal_videos_equal_ones(evaluator, world):
     video, track, sound, other = world
     videos = {"ground_truth": (video, track), "dimitra_hp": (video, track)}
-    rows = sync_values(evaluator, videos, sound, other)
+    rows, features = sync_values(evaluator, videos, sound, other)
+    assert set(features) == {f"lips_fd.{name}" for name in (*videos, "frozen_first_frame")}
+    assert {len(one) for one in features.values()} == {(FRAMES - 5) // 5}
     assert set(rows) == {*videos, "frozen_first_frame", "shuffled_audio"}
     assert all(item.value is not None for row in rows.values() for item in row.values())
     assert rows["dimitra_hp"] == rows["ground_truth"]
     # another sound is what a ground truth with that sound has
-    assert rows["shuffled_audio"] == sync_values(evaluator, videos, other, None)["ground_truth"]
+    assert rows["shuffled_audio"] == sync_values(evaluator, videos, other, None)[0]["ground_truth"]
     # the first frame, held, is what a video of that frame alone has
     still = encode_mp4([np.full((96, 96, 3), 20, np.uint8)] * FRAMES)
-    held = sync_values(evaluator, {"ground_truth": (still, track)}, sound, None)["ground_truth"]
+    held = sync_values(evaluator, {"ground_truth": (still, track)}, sound, None)[0]["ground_truth"]
     assert rows["frozen_first_frame"]["sync_dist"].value == pytest.approx(
         held["sync_dist"].value, abs=1e-3
     )
@@ -69,14 +71,15 @@ def test_every_row_has_values_and_equal_videos_equal_ones(evaluator, world):
 def test_drops_have_their_reason(evaluator, world):
     video, track, sound, _ = world
     nowhere = LandmarkTrack(track.points, np.zeros(FRAMES, bool))
-    rows = sync_values(
+    rows, features = sync_values(
         evaluator, {"ground_truth": (video, track), "dimitra_hp": (video, nowhere)}, sound, None
     )
     assert rows["dimitra_hp"]["sync_conf"].dropped
     assert rows["dimitra_hp"]["sync_conf"].reason == NO_FACE
+    assert "lips_fd.dimitra_hp" not in features
     assert rows["shuffled_audio"]["sync_dist"].reason == NO_OTHER
     short = encode_flac(np.zeros(30 * 640, np.float32))
-    rows = sync_values(evaluator, {"ground_truth": (video, track)}, short, None)
+    rows, _ = sync_values(evaluator, {"ground_truth": (video, track)}, short, None)
     assert "25 windows" in (rows["ground_truth"]["sync_dist"].reason or "")
     assert rows["ground_truth"]["sync_dist"].dropped
 

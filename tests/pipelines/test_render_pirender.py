@@ -23,9 +23,9 @@ from dimitra.media.audio import encode_flac
 from dimitra.media.container import probe
 from dimitra.media.mp4 import encode_mp4
 from dimitra.media.video import read_video
-from dimitra.render.mesh import resize_reference
 from dimitra.render.pirender import PIRenderer
 from dimitra.render.pirender_weights import PIRenderError
+from dimitra.render.reference import resize_reference
 from dimitra.shards import (
     Members,
     npz_bytes,

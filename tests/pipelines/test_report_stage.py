@@ -17,7 +17,7 @@ from dimitra.metrics.records import ClipRecord
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import write_shard
 from pipelines.errors import StageError
-from pipelines.evaluate import write_metrics
+from pipelines.evaluate_tables import DataSet, write_metrics
 from pipelines.params import load
 from pipelines.report import (
     BALANCES,
@@ -115,7 +115,8 @@ def make_run(root, frames=5):
     records = {}
     for index, row in enumerate(tests):
         records.setdefault(row["dataset"], []).append(record(row, 0.1 * index))
-    write_metrics(records, root / "metrics")
+    sets = {name: DataSet(clips) for name, clips in records.items()}
+    write_metrics(sets, root / "metrics", 0)
     crops, videos = {}, {}
     for index, row in enumerate(tests):
         clips = [

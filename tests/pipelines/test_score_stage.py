@@ -1,23 +1,28 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dimitra.media.audio import encode_flac
 from dimitra.metrics.definitions import COEFFICIENT_METRICS, METHODS
 from dimitra.metrics.records import tabulate
 from dimitra.shards import npz_bytes, write_shard
-from pipelines import score
+from dimitra.speech.phonemes import PHONE_IDS
+from pipelines import score, score_motion
 from pipelines.errors import StageError
-from pipelines.score import Reference, Space, choose_donor, clip_values, score_dataset
+from pipelines.score import choose_donor, clip_values, score_dataset
+from pipelines.score_motion import Reference, Space, Voice
 from pipelines.scores import read_scores
 from pipelines.work_cache import WorkCache
 from tests.pipelines.toy_shards import CLIPS, clip, small_params, write_manifest
 
 MOUTH = tuple(range(13))
 OPENING = np.eye(64)[0]
-SPACE = Space(MOUTH, OPENING, 25.0)
+SPACE = Space(MOUTH, OPENING, -1.0, 25.0, 20, 4)
 FRAMES = 30
+VOICE = Voice(np.full(FRAMES, PHONE_IDS["AA"]), np.array([0.4, 0.8]))
 
 
 def motion(mouth=0.0, rest=0.0, turn=0.0, frames=FRAMES):
@@ -31,7 +36,9 @@ def motion(mouth=0.0, rest=0.0, turn=0.0, frames=FRAMES):
 
 
 def values_of(*samples, truth=None, mean=None, donor=None):
-    reference = Reference(motion(1.0, 2.0, 1.0), truth, "" if truth is not None else "none here")
+    reference = Reference(
+        VOICE, motion(1.0, 2.0, 1.0), truth, "" if truth is not None else "none here"
+    )
     return clip_values(np.stack(samples), reference, SPACE, mean, donor)
 
 
@@ -56,11 +63,60 @@ def test_baselines_are_the_closed_form():
     frozen = values["frozen_first_frame"]
     assert frozen["mouth_mae_fit"].value == pytest.approx((FRAMES - 1) / 2 / FRAMES / 13, rel=1e-4)
     assert frozen["head_speed"].value == 0.0
-    assert frozen["opening_corr_fit"].reason == score.MOTIONLESS
+    assert frozen["opening_corr_fit"].reason == score_motion.MOTIONLESS
     assert values["train_mean"]["expression_mae_fit"].value == pytest.approx(0.5)
     other = np.abs(motion(3.0, 2.0, frames=40)[:FRAMES, :13] - fit[:, :13]).mean()
     assert values["other_clip"]["mouth_mae_fit"].value == pytest.approx(float(other))
     assert values["dimitra_no_hp"]["mouth_mae_fit"].reason == score.SAME_MOTION
+
+
+def swinging(frames=FRAMES, step=0.0):
+    """A head that turns back at 0.4 s and 0.8 s, a mouth that jumps by ``step`` at the seam."""
+    values = np.zeros((frames, 70), np.float32)
+    times = (np.arange(frames) + 0.5) / 25.0
+    values[:, 64] = 0.1 * np.cos(2 * np.pi * times / 0.8)
+    values[:, :13] = 0.01 * np.arange(frames, dtype=np.float32)[:, None]
+    values[15:, :13] += step
+    return values
+
+
+def test_speech_seams_and_trembling_in_known_motion():
+    values = values_of(swinging(), truth=motion(0.0))
+    row = {key: item.value for key, item in values["dimitra_hp"].items()}
+    assert row["head_beats"] == pytest.approx(1.0, abs=1e-3)
+    assert values["truth"]["head_beats"].value == 0.0
+    assert row["mouth_jerk"] == pytest.approx(0.0, abs=1e-6)
+    assert row["mouth_seam"] == pytest.approx(1.0, rel=1e-4)
+    assert row["bilabial_closure"] is None
+    # Chunks of 20 of 30 frames that share 4: the second starts at frame 12, and 5 of the 29 steps
+    # are its seam; the mouth's are 0.01 each, and one of the five is larger by 0.1.
+    jumped = values_of(swinging(step=0.1))["dimitra_hp"]
+    assert jumped["mouth_seam"].value == pytest.approx((5 * 0.01 + 0.1) / 5 / 0.01, rel=1e-3)
+    short = clip_values(
+        swinging()[None],
+        Reference(VOICE, swinging(), None, "none"),
+        replace(SPACE, longest=30),
+        None,
+        None,
+    )
+    assert short["dimitra_hp"]["mouth_seam"].reason == score_motion.ONE_CHUNK
+
+
+def test_lips_meet_at_m_and_openings_lag():
+    said = np.full(FRAMES, PHONE_IDS["AA"])
+    said[3:5] = said[20:22] = PHONE_IDS["M"]
+    late, aim = swinging(), swinging()
+    aim[:, 0] = np.random.default_rng(0).normal(size=FRAMES)
+    late[:, 0] = np.roll(aim[:, 0], 2)
+    late[4, 0], late[20:22, 0] = -1.5, 0.0
+    reference = Reference(Voice(said, np.zeros(0)), aim, None, "none")
+    row = clip_values(late[None], reference, SPACE, None, None)["dimitra_hp"]
+    assert row["bilabial_closure"].value == 0.5
+    assert row["opening_lag_fit"].value == 2.0
+    assert row["head_beats"].reason == score_motion.NO_ONSET
+    frozen = clip_values(late[None], reference, SPACE, None, None)["frozen_first_frame"]
+    assert frozen["opening_lag_fit"].reason == score_motion.MOTIONLESS
+    assert frozen["mouth_jerk"].value == 0.0
 
 
 def test_several_samples_have_a_mean_and_differ():
@@ -81,9 +137,13 @@ def test_what_is_missing_says_why():
     assert values["train_mean"]["mouth_mae_fit"].reason == score.NO_TRAINING
     assert values["other_clip"]["mouth_mae_fit"].reason == score.NO_DONOR
     unknown = clip_values(
-        motion()[None], Reference(motion(), None, "none"), Space(MOUTH, None, 25.0), None, None
+        motion()[None],
+        Reference(VOICE, motion(), None, "none"),
+        replace(SPACE, opening=None),
+        None,
+        None,
     )
-    assert unknown["dimitra_hp"]["opening_corr_fit"].reason == score.NO_MODEL
+    assert unknown["dimitra_hp"]["opening_corr_fit"].reason == score_motion.NO_MODEL
     assert set(values) == {method.key for method in METHODS}
     for row in values.values():
         assert set(row) == {metric.key for metric in COEFFICIENT_METRICS}
@@ -106,7 +166,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_manifest(CLIPS)
     clips = [one for one in CLIPS if one.dataset == "aaa"]
-    fitted, generated = {}, {}
+    fitted, generated, said, crops = {}, {}, {}, {}
+    sound = encode_flac(np.zeros(FRAMES * 640, np.float32))
     for number, one in enumerate(clips):
         whole = motion(float(number), 0.0, 1.0)
         fitted[one.clip_id] = {
@@ -117,6 +178,10 @@ def run(tmp_path, monkeypatch):
             "generated.npz": npz_bytes({"motion": sample}),
             "samples.npz": npz_bytes({"motion": motion(number - 0.5, 0.0, 2.0)[None]}),
         }
+        said[one.clip_id] = {"speech.npz": npz_bytes({"phonemes": VOICE.phonemes})}
+        crops[one.clip_id] = {"flac": sound}
+    write_shard(Path("data/shards/test-aaa-00000.tar"), said)
+    write_shard(Path("data/crops/00000.tar"), crops)
     write_shard(Path("data/motion/00000.tar"), fitted)
     write_shard(Path("data/generated/00000.tar"), generated)
     return clips

@@ -4,7 +4,7 @@ import subprocess
 import pytest
 from rich.console import Console
 
-from pipelines.tolerance import Tolerance, check, compare, read_tolerance
+from pipelines.tolerance import BOUNDS, Tolerance, check, compare, read_tolerance
 
 RULE = Tolerance.model_validate(
     {
@@ -15,8 +15,11 @@ RULE = Tolerance.model_validate(
 )
 
 
-def number(value, n=10, dropped=0, reason=None):
-    return {"value": value, "n": n, "dropped": dropped, "reason": reason}
+def number(value, n=10, dropped=0, reason=None, **more):
+    bounds = dict.fromkeys(BOUNDS)
+    return {
+        "value": value, "n": n, "dropped": dropped, "reason": reason, "identities": 5
+    } | bounds | more  # fmt: skip
 
 
 def problem(before, after, metric="f_lmd"):
@@ -46,6 +49,27 @@ def test_null_agrees_with_null_alone():
 def test_counts_may_differ_by_the_stated_clips():
     assert problem(number(1.0, n=10), number(1.0, n=11, dropped=1)) == ""
     assert problem(number(1.0, n=10), number(1.0, n=8)) == "n 10 became 8, at most 1 may differ"
+
+
+def test_intervals_have_the_tolerance_of_their_metric():
+    def bounds(low):
+        return number(2.0, low=low, high=3.0, identities_low=1.0, identities_high=4.0)
+
+    assert problem(bounds(1.5), bounds(1.6)) == ""
+    assert problem(bounds(1.5), bounds(1.8)) == "low differs by 0.3, 0.2 is allowed"
+    assert problem(bounds(1.5), bounds(None)) == "low 1.5 became None"
+    gone = {key: value for key, value in bounds(1.5).items() if key != "high"}
+    assert problem(gone, bounds(1.5)) == "high in one of the files alone"
+    assert problem(number(1.0, identities=9), number(1.0, identities=7)).startswith("identities 9")
+
+
+def test_files_that_are_not_a_data_sets_are_left_alone(repository):
+    folder = repository(2.0)
+    (folder / "paired.json").write_text('{"chorus": {}}')
+    (folder / "ablations.json").write_text("[]")
+    assert run(folder)[0]
+    repository(None)
+    assert run(folder)[0]
 
 
 def test_a_number_on_one_side_only_is_a_problem():

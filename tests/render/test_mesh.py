@@ -14,7 +14,7 @@ from dimitra.morphable import camera, open_head
 from dimitra.morphable.fit import FitSettings, fit_clip
 from dimitra.morphable.model import FaceModel
 from dimitra.render.head import lid_opening, lip_opening, prepare_head
-from dimitra.render.mesh import MeshRenderer, freeze_pose, resize_reference
+from dimitra.render.mesh import MeshRenderer, freeze_pose
 
 SIZE = 256
 
@@ -202,18 +202,6 @@ def test_freezing_holds_the_pose_and_nothing_else() -> None:
     frozen = freeze_pose(motion, motion[2])
     np.testing.assert_array_equal(frozen[:, :64], motion[:, :64])
     np.testing.assert_array_equal(frozen[:, 64:], np.tile(motion[2, 64:], (5, 1)))
-
-
-def test_resizing_keeps_the_head_over_its_photo(photo) -> None:
-    crop = np.array([0.95, 128.0, 130.0], np.float32)
-    small, scaled = resize_reference(photo, crop, 128)
-    assert small.shape == (128, 128, 3)
-    points = torch.tensor([[60.0, 90.0], [112.0, 112.0]])
-    full = camera.aligned_to_crop(points, torch.from_numpy(crop), 256)
-    half = camera.aligned_to_crop(points, torch.from_numpy(scaled), 128)
-    np.testing.assert_allclose(half.numpy(), full.numpy() / 2, atol=1e-4)
-    means = photo.reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
-    assert np.abs(small.astype(float) - means).mean() < 4.0
 
 
 def test_wrong_shapes_are_refused(renderer, photo, fitted) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from dimitra.statistics import intervals
 from dimitra.statistics.intervals import mean_interval
 
 
@@ -88,3 +89,13 @@ def test_groups_that_agree_while_their_values_differ() -> None:
     """No draw of whole groups changes the mean; it is not the first value."""
     found = mean_interval([1.0, 0.0, 0.0, 1.0], ["a", "a", "b", "b"])
     assert (found.low, found.high, found.groups) == (0.5, 0.5, 2)
+
+
+def test_many_groups_are_drawn_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough of them do not fit the bound on memory: the interval is nearly the same."""
+    values = np.random.default_rng(2).normal(5.0, 2.0, 40)
+    whole = mean_interval(values, seed=3)
+    monkeypatch.setattr(intervals, "_BLOCK", 1000)
+    blocks = mean_interval(values, seed=3)
+    assert blocks.low == pytest.approx(whole.low, abs=0.03)
+    assert blocks.high == pytest.approx(whole.high, abs=0.03)

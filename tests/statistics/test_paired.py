@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from dimitra.statistics import paired
 from dimitra.statistics.paired import compare, holm, sign_flip_p
 
 
@@ -63,3 +64,10 @@ def test_equal_methods_and_no_clip() -> None:
 def test_holm_is_the_textbook_example() -> None:
     # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, then never falling.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_many_clips_are_flipped_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(7).normal(0.3, 1.0, 40)
+    whole = sign_flip_p(values)
+    monkeypatch.setattr(paired, "_BLOCK", 50_000)
+    assert sign_flip_p(values) == pytest.approx(whole, abs=0.01)
