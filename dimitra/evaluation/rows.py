@@ -59,6 +59,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 """What can be asked for, and the columns that it fills."""
 
 LANDMARK_KEYS, SYNC_KEYS = GROUPS["lmd"], GROUPS["sync"]
+PICTURE_KEYS = (*GROUPS["psnr"], *GROUPS["ssim"])
 
 
 def absent(keys: Iterable[str], reason: str, *, dropped: bool) -> dict[str, ClipValue]:

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dimitra.evaluation.columns import landmark_values
 from dimitra.evaluation.film import Film, read_file
 from dimitra.evaluation.rows import COLUMNS, GROUND_TRUTH, MEASURED
+from dimitra.evaluation.tasks import Settings, Task
 from dimitra.media.video import read_video
 from dimitra.metrics.landmarks_distance import LandmarkTrack
 from pipelines.evaluate import dlib_finder, evaluate_clip, track_faces
-from pipelines.foreign_videos import OWN_CROPS, Measurer, Settings, Task
+from pipelines.foreign_videos import OWN_CROPS, Measurer
 from pipelines.params import load
 from tests.evaluation.films import FRAMES, film, noise, picture, sync_folder
 from tests.pipelines.test_evaluate_stage import CLIP
@@ -70,16 +72,16 @@ def test_a_video_against_itself(folder: Path, measurer: Measurer) -> None:
     assert row.value("psnr").reason == f"{FRAMES} frames are equal: PSNR is infinite"
 
 
-def test_moved_landmarks_are_nothing_after_alignment(folder: Path, measurer: Measurer) -> None:
+def test_moved_landmarks_are_nothing_after_alignment(folder: Path) -> None:
     data = (folder / "truth.mp4").read_bytes()
     track = track_faces(data, dlib_finder())
     turn = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
     moved = LandmarkTrack(0.8 * track.points @ turn.T + np.array([15.0, -7.0]), track.found)
-    values = measurer._landmarks(moved, track)
+    values = landmark_values(moved, track, 0.0)
     for key in ("f_lmd", "m_lmd_face", "m_lmd_mouth"):
         assert values[key].value == pytest.approx(0.0, abs=1e-9)
     shifted = LandmarkTrack(track.points + np.array([3.0, 4.0]), track.found)
-    raw = measurer._landmarks(shifted, track)
+    raw = landmark_values(shifted, track, 0.0)
     assert raw["f_lmd_raw"].value == pytest.approx(5.0)
     assert raw["m_lmd_raw"].value == pytest.approx(5.0)
 
