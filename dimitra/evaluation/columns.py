@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,6 +12,8 @@ from dimitra.evaluation.rows import LANDMARK_KEYS, absent
 from dimitra.metrics.image import psnr, ssim
 from dimitra.metrics.landmarks_distance import MOUTH, LandmarkTrack, landmark_distance
 from dimitra.metrics.summary import ClipValue
+
+EQUAL = "no frame differs from the reference's: PSNR is infinite"
 
 
 def landmark_values(
@@ -38,23 +41,27 @@ def landmark_values(
 
 
 def picture_values(film: Film, truth: Film, keys: Iterable[str]) -> dict[str, ClipValue]:
-    """PSNR and SSIM, means over the common frames.
+    """PSNR and SSIM over the common frames.
+
+    PSNR is of the mean squared error of all frames, as ffmpeg's average has it: one frame without
+    error does not make it infinite. SSIM is the mean over frames.
 
     Args:
         film: the generated video.
         truth: its reference.
-        keys: of ``psnr`` and ``ssim``.
+        keys: of ``PICTURE_KEYS``.
     """
     found: dict[str, list[float]] = {key: [] for key in keys}
     for one, other in zip(film.frames(), truth.frames(), strict=False):
         for key, values in found.items():
             values.append(psnr(one, other) if key == "psnr" else ssim(one, other))
-    return {key: _mean(values) for key, values in found.items()}
+    return {
+        key: _pooled(values) if key == "psnr" else ClipValue(float(np.mean(values)))
+        for key, values in found.items()
+    }
 
 
-def _mean(values: list[float]) -> ClipValue:
-    numbers = np.array(values)
-    equal = int(np.isinf(numbers).sum())
-    if equal:
-        return ClipValue(None, f"{equal} frames are equal: PSNR is infinite", dropped=True)
-    return ClipValue(float(numbers.mean()))
+def _pooled(decibels: list[float]) -> ClipValue:
+    """PSNR of the mean of the errors that frames' PSNR stand for."""
+    error = float(np.mean(10.0 ** (-np.array(decibels) / 10.0)))
+    return ClipValue(-10.0 * math.log10(error)) if error else ClipValue(None, EQUAL, dropped=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dimitra.evaluation.columns import landmark_values
+from dimitra.evaluation.columns import EQUAL, landmark_values, picture_values
 from dimitra.evaluation.film import Film, read_file
 from dimitra.evaluation.rows import COLUMNS, GROUND_TRUTH, MEASURED
 from dimitra.evaluation.tasks import Settings, Task
@@ -69,7 +69,7 @@ def test_a_video_against_itself(folder: Path, measurer: Measurer) -> None:
     for key in ("f_lmd", "m_lmd_face", "m_lmd_mouth", "f_lmd_raw", "m_lmd_raw"):
         assert row.value(key).value == pytest.approx(0.0, abs=1e-9)
     assert row.value("ssim").value == 1.0
-    assert row.value("psnr").reason == f"{FRAMES} frames are equal: PSNR is infinite"
+    assert row.value("psnr").reason == EQUAL
 
 
 def test_moved_landmarks_are_nothing_after_alignment(folder: Path) -> None:
@@ -184,3 +184,20 @@ def test_a_film_has_the_frames_of_its_file(folder: Path) -> None:
     data = read_file(folder / "truth.mp4")
     none = LandmarkTrack(np.zeros((FRAMES, 68, 2)), np.zeros(FRAMES, bool))
     assert np.array_equal(np.stack(list(Film("t", data, none).frames())), read_video(data))
+
+
+def test_psnr_is_that_of_all_frames_error() -> None:
+    """Of three frames two are 16 and 8 levels off: the closed form of their mean squared error."""
+    from dimitra.media.mp4 import encode_mp4
+    from dimitra.media.video import read_video
+
+    levels = ((100, 100), (100, 116), (100, 108))
+    true, made = (
+        encode_mp4([np.full((256, 256, 3), pair[side], np.uint8) for pair in levels], crf=0)
+        for side in (0, 1)
+    )
+    none = LandmarkTrack(np.zeros((3, 68, 2)), np.zeros(3, bool))
+    value = picture_values(Film("m", made, none), Film("t", true, none), ["psnr"])["psnr"].value
+    apart = read_video(made).astype(float) - read_video(true)
+    assert set(np.abs(apart).mean(axis=(1, 2, 3)).round()) == {0.0, 8.0, 16.0}
+    assert value == pytest.approx(10 * np.log10(255**2 / np.square(apart).mean()), abs=1e-9)
