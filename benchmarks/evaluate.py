@@ -46,8 +46,9 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.evaluating import clips  # noqa: E402
 from dimitra.evaluation.columns import landmark_values, picture_values  # noqa: E402
+from dimitra.evaluation.definitions import COLUMNS, GROUPS, PICTURE_KEYS  # noqa: E402
 from dimitra.evaluation.film import Film, read_file  # noqa: E402
-from dimitra.evaluation.rows import COLUMNS, GROUPS, MEASURED, PICTURE_KEYS, Row  # noqa: E402
+from dimitra.evaluation.rows import MEASURED, Row  # noqa: E402
 from dimitra.evaluation.summary import numbers  # noqa: E402
 from dimitra.evaluation.tasks import Settings, Task  # noqa: E402
 from dimitra.media.audio import read_audio  # noqa: E402

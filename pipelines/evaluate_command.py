@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dimitra.assets import AssetError
+from dimitra.evaluation.definitions import GROUND_TRUTH, GROUPS
 from dimitra.evaluation.files import UsageError, find_files, make_tasks, read_methods, unmatched
 from dimitra.evaluation.matching import MatchError
 from dimitra.evaluation.output import FILES, write
@@ -22,7 +23,6 @@ from dimitra.evaluation.printing import (
     shown,
     tests_table,
 )
-from dimitra.evaluation.rows import GROUND_TRUTH, GROUPS
 from dimitra.evaluation.tasks import Answer, Task
 from dimitra.metrics.published import BY_LAYOUT
 from dimitra.sync.pictures import Region

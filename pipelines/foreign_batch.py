@@ -17,7 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 from dimitra.clips import Reason
-from dimitra.evaluation.rows import GROUND_TRUTH, Row
+from dimitra.evaluation.definitions import GROUND_TRUTH
+from dimitra.evaluation.rows import Row
 from dimitra.evaluation.tasks import Answer, Settings, Task
 from pipelines.foreign_videos import measure
 

@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dimitra.evaluation.rows import GROUND_TRUTH, MEASURED, Row
+from dimitra.evaluation.definitions import GROUND_TRUTH
+from dimitra.evaluation.rows import MEASURED, Row
 from dimitra.evaluation.tasks import Answer, Settings, Task
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import json_bytes, read_shard, sha256_file, write_shard

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dimitra.assets import asset_path, asset_sha256, digest
+from dimitra.evaluation.definitions import GROUPS
 from dimitra.evaluation.files import UsageError
 from dimitra.evaluation.film import SIZE
-from dimitra.evaluation.rows import GROUPS
 from dimitra.evaluation.tasks import Settings
 from dimitra.media.video import FPS
 from dimitra.metrics.version import code_digest as metric_code

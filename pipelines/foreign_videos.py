@@ -17,17 +17,15 @@ from numpy.typing import NDArray
 from dimitra.assets import asset_path
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.evaluation.columns import landmark_values, picture_values
-from dimitra.evaluation.film import Film, VideoError, read_file, square
-from dimitra.evaluation.rows import (
+from dimitra.evaluation.definitions import (
     GROUND_TRUTH,
     GROUPS,
     LANDMARK_KEYS,
-    MEASURED,
     PICTURE_KEYS,
     SYNC_KEYS,
-    Row,
-    absent,
 )
+from dimitra.evaluation.film import Film, VideoError, read_file, square
+from dimitra.evaluation.rows import MEASURED, Row, absent
 from dimitra.evaluation.tasks import Answer, Settings, Task
 from dimitra.media.audio import read_audio
 from dimitra.media.video import FPS

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from dimitra.evaluation.definitions import LANDMARK_KEYS
 from dimitra.evaluation.film import Film
-from dimitra.evaluation.rows import LANDMARK_KEYS, absent
+from dimitra.evaluation.rows import absent
 from dimitra.metrics.image import psnr, ssim
 from dimitra.metrics.landmarks_distance import MOUTH, LandmarkTrack, landmark_distance
 from dimitra.metrics.summary import ClipValue

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dimitra.evaluation.definitions import GROUND_TRUTH
 from dimitra.evaluation.matching import (
     Matching,
     identity_of,
@@ -13,7 +14,7 @@ from dimitra.evaluation.matching import (
     match_with,
     read_table,
 )
-from dimitra.evaluation.rows import GROUND_TRUTH, NO_GENERATED, NO_REFERENCE, Row
+from dimitra.evaluation.rows import NO_GENERATED, NO_REFERENCE, Row
 from dimitra.evaluation.tasks import Task
 
 _SOUNDS = (".flac", ".wav")

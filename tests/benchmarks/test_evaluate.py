@@ -37,9 +37,10 @@ def test_clips_of_a_run_are_its_crops_and_videos(tmp_path: Path) -> None:
 def test_the_committed_corpus_serves_where_there_is_no_run(tmp_path: Path) -> None:
     assert not clips.has_run(tmp_path)
     [task] = clips.of_corpus(1, tmp_path, ROOT)
-    sizes = [path.stat().st_size for path in (task.reference, *task.generated.values())]
+    films = (task.reference, *task.generated.values())
+    sizes = [path.stat().st_size for path in films]
     assert sizes[0] > sizes[1] > sizes[2]
-    lengths = [probe(path, audio=False).duration_s for path in (task.reference, *task.generated.values())]
+    lengths = [probe(path, audio=False).duration_s for path in films]
     assert max(lengths) - min(lengths) < 0.05
 
 

@@ -105,6 +105,24 @@ def test_two_methods_make_the_papers_table(folder: Path, monkeypatch) -> None:
     assert json.loads((folder / "out/summary.json").read_text())["sha256"] == summary["sha256"]
 
 
+def test_without_resume_everything_is_measured_again(folder: Path, monkeypatch) -> None:
+    options = ["--generated", f"{folder}/ours", "--metrics", "psnr"]
+    assert call(folder, *options).exit_code == 0
+    asked: list[int] = []
+
+    def interrupted(tasks, *_):
+        asked.append(len(tasks))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate_command, "measure_all", interrupted)
+    for more in ([], ["--no-resume"]):
+        result = call(folder, *options, *more)
+        assert result.exit_code == 130
+        kept = "" if more else "; 2 clips are kept, the next run goes on from them"
+        assert f"interrupted; no table was written{kept}" in " ".join(result.output.split())
+    assert asked == [0, 2]
+
+
 def test_the_example_of_the_help_is_there() -> None:
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "140"}).output
     assert "Example: dimitra evaluate --reference" in shown

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dimitra.evaluation.rows import GROUND_TRUTH, MEASURED, Row
+from dimitra.evaluation.definitions import GROUND_TRUTH
+from dimitra.evaluation.rows import MEASURED, Row
 from dimitra.evaluation.tasks import Answer, Settings, Task
 from pipelines.foreign_batch import measure_all
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dimitra.clips import Reason
-from dimitra.evaluation.rows import GROUND_TRUTH, MEASURED, Row
+from dimitra.evaluation.definitions import GROUND_TRUTH
+from dimitra.evaluation.rows import MEASURED, Row
 from dimitra.evaluation.tasks import Answer, Settings, Task
 from dimitra.media.mp4 import encode_mp4
 from dimitra.metrics.summary import ClipValue

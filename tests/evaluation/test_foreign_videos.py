@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dimitra.evaluation.columns import EQUAL, landmark_values, picture_values
+from dimitra.evaluation.definitions import COLUMNS, GROUND_TRUTH
 from dimitra.evaluation.film import Film, read_file
-from dimitra.evaluation.rows import COLUMNS, GROUND_TRUTH, MEASURED
+from dimitra.evaluation.rows import MEASURED
 from dimitra.evaluation.tasks import Settings, Task
 from dimitra.media.video import read_video
 from dimitra.metrics.landmarks_distance import LandmarkTrack
