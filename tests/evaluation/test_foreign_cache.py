@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,27 +151,64 @@ def test_unreadable_files_are_neither_found_nor_kept(tmp_path: Path, task: Task)
     assert left(kept(tmp_path).look_up(task)) == {"a"}
 
 
-def wait_until(holds, seconds: float = 60.0) -> None:
+def wait_until(holds, seconds: float = 240.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
 
 
-def alive(group: int) -> list[int]:
-    """Processes of a group that run; one that has ended and is not yet reaped does not."""
+def states(column: int, value: int) -> list[str]:
+    """States of the processes with a value in a column of ``/proc/PID/stat`` (proc(5)).
+
+    One that has ended and is not yet reaped (Z) does not run.
+    """
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
-            state, _, its = entry.read_text().rpartition(")")[2].split()[:3]
+            name, _, rest = entry.read_text().rpartition(")")
         except OSError:
             continue  # it has just ended
-        if int(its) == group and state != "Z":
-            found.append(int(entry.parent.name))
+        fields = [name.split()[0], "", *rest.split()]
+        if int(fields[column]) == value and fields[2] != "Z":
+            found.append(fields[2])
     return found
 
 
-def test_an_interrupted_batch_goes_on(tmp_path: Path) -> None:
+PID, GROUP = 0, 4
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts Python in a group of its own, of which nothing outlives the test."""
+    runs: list[subprocess.Popen[str]] = []
+    environment = {
+        **os.environ,
+        "DIMITRA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": str(ROOT),
+    }
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        run = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        runs.append(run)
+        return run
+
+    yield begin
+    for run in runs:
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+
+
+def test_an_interrupted_batch_goes_on(tmp_path: Path, start) -> None:
     """The first clip is short, the second long: Ctrl-C comes while the second is measured."""
     true, ours, out = (tmp_path / name for name in ("true", "ours", "out"))
     true.mkdir()
@@ -181,42 +220,26 @@ def test_an_interrupted_batch_goes_on(tmp_path: Path) -> None:
 
     write_films("a", 2)
     write_films("b", 600)
-    command = [sys.executable, "-m", "pipelines.evaluate_command", "--metrics", "ssim"]
+    command = ["-m", "pipelines.evaluate_command", "--metrics", "ssim"]
     command += ["--reference", str(true), "--generated", str(ours), "--output", str(out)]
-    environment = {
-        **os.environ,
-        "DIMITRA_CACHE_DIR": str(tmp_path / "cache"),
-        "PYTHONPATH": str(ROOT),
-    }
 
-    def start() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    run = start()
+    run = start(*command)
     wait_until(lambda: len(list((tmp_path / "cache").glob("work/*/*.json"))) == 2)
     time.sleep(0.3)  # the worker is in the second clip
     os.killpg(run.pid, signal.SIGINT)
-    told, _ = run.communicate(timeout=20)
+    told, _ = run.communicate(timeout=120)
     assert run.returncode == 130, told
     assert "1 clips are kept, the next run goes on from them" in " ".join(told.split())
     assert "Traceback" not in told
-    wait_until(lambda: not alive(run.pid), 10.0)
+    wait_until(lambda: not states(GROUP, run.pid))
     assert not out.exists()
     assert not [
         p for p in tmp_path.rglob("*") if p.name.startswith(".") or p.parent.name == "partial"
     ]
 
     write_films("b", 3)
-    run = start()
-    told, _ = run.communicate(timeout=60)
+    run = start(*command)
+    told, _ = run.communicate(timeout=240)
     assert run.returncode == 0, told
     assert "1 clips were measured before" in told
     assert len((out / "clips.csv").read_text().splitlines()) == 5
@@ -238,13 +261,12 @@ if __name__ == "__main__":
 """
 
 
-def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path, start) -> None:
     (tmp_path / "sleeping.py").write_text(SLEEPING)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.Popen([sys.executable, "sleeping.py"], cwd=tmp_path, env=environment)
+    run = start("sleeping.py")
     wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
-    worker = Path("/proc", (tmp_path / "pid").read_text())
-    assert worker.exists()
+    worker = int((tmp_path / "pid").read_text())
+    assert states(PID, worker)
     run.kill()
     run.wait(10)
-    wait_until(lambda: not worker.exists(), 10.0)
+    wait_until(lambda: not states(PID, worker))
