@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,24 +16,23 @@ from numpy.typing import NDArray
 
 from dimitra.assets import asset_path
 from dimitra.clips import Clip, ClipError, Reason
-from dimitra.evaluation.film import Film, VideoError, read_file, square
-from dimitra.evaluation.rows import (
+from dimitra.evaluation.columns import landmark_values, picture_values
+from dimitra.evaluation.definitions import (
     GROUND_TRUTH,
     GROUPS,
     LANDMARK_KEYS,
-    MEASURED,
+    PICTURE_KEYS,
     SYNC_KEYS,
-    Row,
-    absent,
 )
+from dimitra.evaluation.film import Film, VideoError, read_file, square
+from dimitra.evaluation.rows import MEASURED, Row, absent
+from dimitra.evaluation.tasks import Answer, Settings, Task
 from dimitra.media.audio import read_audio
 from dimitra.media.video import FPS
-from dimitra.metrics.image import psnr, ssim
-from dimitra.metrics.landmarks_distance import MOUTH, LandmarkTrack, landmark_distance
+from dimitra.metrics.landmarks_distance import LandmarkTrack
 from dimitra.metrics.summary import ClipValue
 from dimitra.sync import compact, network
 from dimitra.sync.evaluator import SyncEvaluator, TooShortError, score_of
-from dimitra.sync.pictures import Region
 from pipelines.crop import Cropper
 from pipelines.evaluate import IS_REFERENCE, dlib_finder, track_faces
 from pipelines.evaluate_sync import NO_FACE
@@ -43,56 +42,6 @@ LENGTH_MISMATCH = "length_mismatch"
 OWN_CROPS = "each video was cropped around its own face: their pixels do not belong together"
 NOT_ASKED = "not asked for"
 NO_NETWORK = "no SyncNet was given: --sync-model or --sync-weights"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is measured, and how.
-
-    Attributes:
-        groups: of ``GROUPS``.
-        max_reference_missed: share of reference frames in which dlib may miss the face.
-        max_difference_s: by which two videos may differ in length.
-        network: of SyncNet, None for none.
-        weights: folder of a trained network, or asset or file of the published one.
-        region: of the frame that SyncNet sees.
-        crop: None, or the sections ``crop`` and ``limits`` of a parameter file as JSON.
-    """
-
-    groups: tuple[str, ...]
-    max_reference_missed: float = 0.0
-    max_difference_s: float = 0.2
-    network: Literal["trained", "published"] | None = None
-    weights: str = ""
-    region: Region = "mouth"
-    crop: str | None = None
-
-
-@dataclass(frozen=True)
-class Task:
-    """One reference clip with what methods made of it.
-
-    Attributes:
-        clip: the reference's name.
-        identity: who speaks, None where that is not known.
-        reference: video.
-        sound: of the clip, where it is a file of its own; None for the reference's own.
-        generated: method to video.
-    """
-
-    clip: str
-    identity: str | None
-    reference: Path
-    sound: Path | None
-    generated: Mapping[str, Path]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Rows of one task, and the sha256 of the bytes that were measured, by file."""
-
-    rows: tuple[Row, ...]
-    digests: Mapping[str, str]
 
 
 _T = TypeVar("_T")
@@ -133,11 +82,11 @@ class Measurer:
         truth, failed = self._safely(lambda: self._film(task.reference, task, digests))
         if truth is None:
             code, message = failed or (Reason.INTERNAL_ERROR.value, "no message")
-            methods = (GROUND_TRUTH, *task.generated)
+            methods = (*((GROUND_TRUTH,) if task.ground_truth else ()), *task.generated)
             failed = (code, f"the reference: {message}")
             return Answer(tuple(self._row(task, method, failed) for method in methods), digests)
         sound = self._sound(task, len(truth.track.found), digests)
-        rows = [self._ground_truth(task, truth, sound)]
+        rows = [self._ground_truth(task, truth, sound)] if task.ground_truth else []
         for method in task.generated:
             row, wrong = self._safely(
                 functools.partial(self._method, task, method, truth, sound, digests)
@@ -270,39 +219,14 @@ class Measurer:
     ) -> dict[str, ClipValue]:
         if "lmd" not in self._settings.groups:
             return absent(LANDMARK_KEYS, NOT_ASKED, dropped=False)
-        limit = self._settings.max_reference_missed
-        face = landmark_distance(generated, reference, fit="face", max_reference_missed=limit)
-        mouth = landmark_distance(generated, reference, fit="mouth", max_reference_missed=limit)
-        if face.f_lmd is None or face.reason is not None:
-            return absent(LANDMARK_KEYS, face.reason or "no value", dropped=True)
-        both = generated.found & reference.found
-        raw = np.linalg.norm(generated.points[both] - reference.points[both], axis=-1)
-        values = (face.f_lmd, face.m_lmd, mouth.m_lmd, raw.mean(), raw[:, MOUTH].mean())
-        return {
-            key: ClipValue(None if value is None else float(value))
-            for key, value in zip(LANDMARK_KEYS, values, strict=True)
-        }
+        return landmark_values(generated, reference, self._settings.max_reference_missed)
 
     def _pictures(self, film: Film, truth: Film) -> dict[str, ClipValue]:
-        asked = [key for key in ("psnr", "ssim") if key in self._settings.groups]
-        values = absent({"psnr", "ssim"} - set(asked), NOT_ASKED, dropped=False)
-        if not asked:
-            return values
+        asked = [key for key in PICTURE_KEYS if key in self._settings.groups]
+        values = absent(set(PICTURE_KEYS) - set(asked), NOT_ASKED, dropped=False)
         if self._cropper is not None:
             return {**values, **absent(asked, OWN_CROPS, dropped=False)}
-        found: dict[str, list[float]] = {key: [] for key in asked}
-        for one, other in zip(film.frames(), truth.frames(), strict=False):
-            for key in asked:
-                found[key].append(psnr(one, other) if key == "psnr" else ssim(one, other))
-        for key in asked:
-            numbers = np.array(found[key])
-            equal = int(np.isinf(numbers).sum())
-            values[key] = (
-                ClipValue(None, f"{equal} frames are equal: PSNR is infinite", dropped=True)
-                if equal
-                else ClipValue(float(numbers.mean()))
-            )
-        return values
+        return {**values, **(picture_values(film, truth, asked) if asked else {})}
 
 
 def _clip(path: Path, task: Task) -> Clip:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from rich.table import Table
 
-from dimitra.evaluation.rows import COLUMNS, GROUND_TRUTH
+from dimitra.evaluation.definitions import COLUMNS, GROUND_TRUTH
 from dimitra.metrics.published import PublishedTable
 
 Fit = Literal["face", "mouth"]

@@ -11,54 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from dimitra.metrics.definitions import PAPER_METRICS, Metric
+from dimitra.evaluation.definitions import COLUMNS
 from dimitra.metrics.summary import ClipValue, rounded
 
-GROUND_TRUTH = "ground_truth"
 MEASURED = "measured"
 NO_GENERATED = "no_generated"
 NO_REFERENCE = "no_reference"
-
-_F_LMD, _, _SYNC_DIST, _SYNC_CONF = PAPER_METRICS
-
-COLUMNS = (
-    _F_LMD,
-    Metric(
-        "m_lmd_face", "M-LMD (68)", "lower", "pixels", 2,
-        "Mean distance of the 20 mouth landmarks, each frame aligned on all 68.",
-    ),
-    Metric(
-        "m_lmd_mouth", "M-LMD (20)", "lower", "pixels", 2,
-        "Mean distance of the 20 mouth landmarks, each frame aligned on these 20.",
-    ),
-    Metric(
-        "f_lmd_raw", "F-LMD, not aligned", "lower", "pixels", 2,
-        "Mean distance of the 68 landmarks where they are: head pose counts.",
-    ),
-    Metric(
-        "m_lmd_raw", "M-LMD, not aligned", "lower", "pixels", 2,
-        "Mean distance of the 20 mouth landmarks where they are.",
-    ),
-    _SYNC_DIST,
-    _SYNC_CONF,
-    Metric(
-        "sync_offset", "sync offset", "truth", "frames", 2,
-        "Frames by which the sound comes too early, as SyncNet finds it.",
-    ),
-    Metric("psnr", "PSNR", "higher", "dB", 2, "Peak signal-to-noise ratio, mean over frames."),
-    Metric("ssim", "SSIM", "higher", "", 3, "Structural similarity, mean over frames."),
-)  # fmt: skip
-"""What is measured of a video against its reference."""
-
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "lmd": ("f_lmd", "m_lmd_face", "m_lmd_mouth", "f_lmd_raw", "m_lmd_raw"),
-    "sync": ("sync_dist", "sync_conf", "sync_offset"),
-    "psnr": ("psnr",),
-    "ssim": ("ssim",),
-}
-"""What can be asked for, and the columns that it fills."""
-
-LANDMARK_KEYS, SYNC_KEYS = GROUPS["lmd"], GROUPS["sync"]
 
 
 def absent(keys: Iterable[str], reason: str, *, dropped: bool) -> dict[str, ClipValue]:

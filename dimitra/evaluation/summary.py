@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from dimitra.evaluation.rows import COLUMNS, GROUND_TRUTH, NO_REFERENCE, Row
+from dimitra.evaluation.definitions import COLUMNS, GROUND_TRUTH
+from dimitra.evaluation.rows import NO_REFERENCE, Row
 from dimitra.metrics.summary import rounded, summarise
 from dimitra.statistics.intervals import CONFIDENCE, DRAWS, Interval, mean_interval
 from dimitra.statistics.paired import compare, holm

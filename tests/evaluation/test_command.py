@@ -8,9 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from dimitra.assets import digest
+from dimitra.assets import asset_sha256, digest
+from dimitra.evaluation.files import read_methods
+from dimitra.evaluation.tasks import Task
 from dimitra.metrics.version import code_digest
-from pipelines.evaluate_command import app, read_methods
+from pipelines import evaluate_command
+from pipelines.closure import code_digest as closure_digest
+from pipelines.evaluate_command import app
+from pipelines.foreign_batch import measure_all
 from tests.evaluation.films import film, noise, sync_folder
 
 
@@ -31,10 +36,11 @@ def folder(tmp_path_factory) -> Path:
 
 def call(folder: Path, *more: str):
     common = ["--reference", f"{folder}/true", "--output", f"{folder}/out"]
-    return CliRunner().invoke(app, [*common, *more], env={"COLUMNS": "60"})
+    environment = {"COLUMNS": "60", "DIMITRA_CACHE_DIR": f"{folder}/cache"}
+    return CliRunner().invoke(app, [*common, *more], env=environment)
 
 
-def test_two_methods_make_the_papers_table(folder: Path) -> None:
+def test_two_methods_make_the_papers_table(folder: Path, monkeypatch) -> None:
     ours, theirs = f"Ours={folder}/ours", f"Theirs={folder}/theirs"
     options = ["--sync-model", f"{folder}/sync", "--metrics", "lmd", "--metrics", "sync"]
     result = call(folder, "--generated", ours, "--generated", theirs, *options)
@@ -53,6 +59,17 @@ def test_two_methods_make_the_papers_table(folder: Path) -> None:
     }  # fmt: skip
     assert summary["matching"]["Ours"] == {"prefix": "", "suffix": "_ours"}
     assert summary["metric_code_sha256"] == code_digest()
+    assert summary["protocol_code_sha256"] == closure_digest("pipelines.foreign_videos")
+    assert summary["landmarks"]["sha256"] == asset_sha256("dlib_68")
+    assert summary["protocol"] == {
+        "frames": "256x256, 25 a second",
+        "metrics": ["lmd", "sync"],
+        "crop": None,
+        "max_ground_truth_missed": 0.0,
+        "max_length_difference_s": 0.2,
+    }
+    metadata = pq.read_schema(folder / "out/clips.parquet").metadata
+    assert metadata[b"dimitra.evaluation"].decode() == summary["sha256"]
     assert summary["sync"]["sha256"] == digest(folder / "sync")
     films = sorted(path for path in folder.glob("*/*") if path.suffix in (".mp4", ".flac"))
     assert summary["inputs"] == {
@@ -66,6 +83,44 @@ def test_two_methods_make_the_papers_table(folder: Path) -> None:
     assert summary["methods"]["Theirs"]["f_lmd"]["dropped"] == 1
     assert len((folder / "out/clips.csv").read_text().splitlines()) == 1 + len(rows)
     assert {row["n"] for row in summary["comparisons"]} == {1}
+
+    # Again: nothing is measured, and not a byte differs. One video made again: it alone.
+    before = {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+    asked: list[list[Task]] = []
+
+    def recorded(tasks, *rest):
+        asked.append(list(tasks))
+        return measure_all(tasks, *rest)
+
+    monkeypatch.setattr(evaluate_command, "measure_all", recorded)
+    result = call(folder, "--generated", ours, "--generated", theirs, *options)
+    assert "2 clips were measured before" in result.output
+    assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == before
+    (folder / "theirs/id00001-a.mp4").write_bytes(film(frames=30))
+    result = call(folder, "--generated", ours, "--generated", theirs, *options)
+    assert result.exit_code == 0, result.output
+    assert asked[0] == []
+    [task] = asked[1]
+    assert (list(task.generated), task.ground_truth) == (["Theirs"], False)
+    assert json.loads((folder / "out/summary.json").read_text())["sha256"] == summary["sha256"]
+
+
+def test_without_resume_everything_is_measured_again(folder: Path, monkeypatch) -> None:
+    options = ["--generated", f"{folder}/ours", "--metrics", "psnr"]
+    assert call(folder, *options).exit_code == 0
+    asked: list[int] = []
+
+    def interrupted(tasks, *_):
+        asked.append(len(tasks))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate_command, "measure_all", interrupted)
+    for more in ([], ["--no-resume"]):
+        result = call(folder, *options, *more)
+        assert result.exit_code == 130
+        kept = "" if more else "; 2 clips are kept, the next run goes on from them"
+        assert f"interrupted; no table was written{kept}" in " ".join(result.output.split())
+    assert asked == [0, 2]
 
 
 def test_the_example_of_the_help_is_there() -> None:

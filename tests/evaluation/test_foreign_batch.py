@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dimitra.evaluation.rows import GROUND_TRUTH, MEASURED, Row
+from dimitra.evaluation.definitions import GROUND_TRUTH
+from dimitra.evaluation.rows import MEASURED, Row
+from dimitra.evaluation.tasks import Answer, Settings, Task
 from pipelines.foreign_batch import measure_all
-from pipelines.foreign_videos import Answer, Settings, Task
 
 
 def deadly(task: Task, settings: Settings) -> Answer:
@@ -34,7 +35,7 @@ def tasks(folder: Path, words: list[str]) -> list[Task]:
 def test_the_dead_are_told_and_the_rest_is_measured(tmp_path: Path) -> None:
     seen: list[Answer] = []
     work = tasks(tmp_path, ["live", "die", "live", "live"])
-    answers = measure_all(work, Settings(("lmd",)), 2, seen.append, deadly)
+    answers = measure_all(work, Settings(("lmd",)), 2, lambda _, one: seen.append(one), deadly)
     assert [answer.rows[-1].clip for answer in answers] == ["0", "1", "2", "3"]
     assert [answer.rows[-1].outcome for answer in answers] == [
         MEASURED, "worker_killed", MEASURED, MEASURED,

@@ -5,9 +5,8 @@ import io
 
 import pytest
 
+from dimitra.evaluation.definitions import COLUMNS, GROUPS
 from dimitra.evaluation.rows import (
-    COLUMNS,
-    GROUPS,
     MEASURED,
     NO_GENERATED,
     NO_REFERENCE,

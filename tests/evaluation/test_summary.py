@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dimitra.evaluation.rows import GROUND_TRUTH, MEASURED, NO_REFERENCE, Row
+from dimitra.evaluation.definitions import GROUND_TRUTH
+from dimitra.evaluation.rows import MEASURED, NO_REFERENCE, Row
 from dimitra.evaluation.summary import UNKNOWN, numbers
 from dimitra.metrics.summary import ClipValue
 from dimitra.statistics.intervals import mean_interval

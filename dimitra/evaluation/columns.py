@@ -1,0 +1,68 @@
+"""Columns of one video against its reference: landmarks' distances, PSNR and SSIM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from dimitra.evaluation.definitions import LANDMARK_KEYS
+from dimitra.evaluation.film import Film
+from dimitra.evaluation.rows import absent
+from dimitra.metrics.image import psnr, ssim
+from dimitra.metrics.landmarks_distance import MOUTH, LandmarkTrack, landmark_distance
+from dimitra.metrics.summary import ClipValue
+
+EQUAL = "no frame differs from the reference's: PSNR is infinite"
+
+
+def landmark_values(
+    generated: LandmarkTrack, reference: LandmarkTrack, max_reference_missed: float
+) -> dict[str, ClipValue]:
+    """The columns of ``LANDMARK_KEYS``.
+
+    Args:
+        generated: landmarks of the frames that are compared.
+        reference: likewise, as many.
+        max_reference_missed: share of reference frames in which dlib may miss the face.
+    """
+    limit = max_reference_missed
+    face = landmark_distance(generated, reference, fit="face", max_reference_missed=limit)
+    mouth = landmark_distance(generated, reference, fit="mouth", max_reference_missed=limit)
+    if face.f_lmd is None or face.reason is not None:
+        return absent(LANDMARK_KEYS, face.reason or "no value", dropped=True)
+    both = generated.found & reference.found
+    raw = np.linalg.norm(generated.points[both] - reference.points[both], axis=-1)
+    values = (face.f_lmd, face.m_lmd, mouth.m_lmd, raw.mean(), raw[:, MOUTH].mean())
+    return {
+        key: ClipValue(None if value is None else float(value))
+        for key, value in zip(LANDMARK_KEYS, values, strict=True)
+    }
+
+
+def picture_values(film: Film, truth: Film, keys: Iterable[str]) -> dict[str, ClipValue]:
+    """PSNR and SSIM over the common frames.
+
+    PSNR is of the mean squared error of all frames, as ffmpeg's average has it: one frame without
+    error does not make it infinite. SSIM is the mean over frames.
+
+    Args:
+        film: the generated video.
+        truth: its reference.
+        keys: of ``PICTURE_KEYS``.
+    """
+    found: dict[str, list[float]] = {key: [] for key in keys}
+    for one, other in zip(film.frames(), truth.frames(), strict=False):
+        for key, values in found.items():
+            values.append(psnr(one, other) if key == "psnr" else ssim(one, other))
+    return {
+        key: _pooled(values) if key == "psnr" else ClipValue(float(np.mean(values)))
+        for key, values in found.items()
+    }
+
+
+def _pooled(decibels: list[float]) -> ClipValue:
+    """PSNR of the mean of the errors that frames' PSNR stand for."""
+    error = float(np.mean(10.0 ** (-np.array(decibels) / 10.0)))
+    return ClipValue(-10.0 * math.log10(error)) if error else ClipValue(None, EQUAL, dropped=True)

@@ -1,0 +1,1 @@
+"""A clip in the file formats that other methods read, and the commands that run them."""
