@@ -56,8 +56,11 @@ CHANGING = (0.012, 0.06)
 what of it lies on the lips, starts to fade, and is gone."""
 MEETING = (0.075, 0.025)
 """Opening of the lips (decimetres) at which their shadow on each other begins, and is whole."""
-OWN_SHADOW = 0.7
-"""How far the light inside holds for the photo's teeth, which have shadows of their own."""
+LEAST_OPENING = 1e-3
+"""Opening (decimetres) below which the photo's lips count as this far apart."""
+NARROW = 0.5
+"""Opening of the lips, as a share of the photo's, at which the light inside holds for the photo's
+teeth as well. At the photo's opening they have shadows of their own."""
 LIP_SHADOW, LASH_SHADOW, LID_SHADOW = 0.5, 0.62, 0.06
 """How much darker lips are where they meet, lids at the lashes, and closed lids."""
 
@@ -205,7 +208,8 @@ def _appearance(
     blink = smoothstep(closed, *BLINKING)
     way = np.linalg.norm(vertices[head.landmarks[list(LIPS)]] - portrait.mouth, axis=1).max()
     changed = float(smoothstep(float(way), *CHANGING))
-    meeting = smoothstep(lip_opening(vertices, head.landmarks), *MEETING)
+    opening = lip_opening(vertices, head.landmarks)
+    meeting = smoothstep(opening, *MEETING)
     meeting = np.maximum(meeting - smoothstep(portrait.lips, *MEETING), 0.0)
     fill = np.maximum(*(blink[eye] * head.covers[eye] for eye in (0, 1)))
     shade = 1.0 - LIP_SHADOW * meeting * head.lip_line
@@ -217,7 +221,9 @@ def _appearance(
     if portrait.mouth_seen:
         fill = np.maximum(fill, changed * head.lips)
         fill[interior] = np.maximum(1.0 - changed, portrait.teeth_seen * head.upper_teeth[interior])
-    shade[interior] = changed * OWN_SHADOW
+    own = max(portrait.lips, LEAST_OPENING)
+    narrowed = float(smoothstep(opening, own, NARROW * own))
+    shade[interior] = changed * narrowed
     opened = smoothstep(-closed, 0.02, 0.15)
     fill[eye] = np.where(head.mean[eye, 0] < 0, opened[0], opened[1])
     fill[np.unique(head.triangles[(portrait.layer == INTERIOR) & (head.layer == EYE)])] = 0.0

@@ -111,10 +111,7 @@ def test_a_detector_finds_the_face_where_the_model_put_it(
     moved = (expected(motion) - expected(reference))[17:]
     seen = (landmarks(one(renderer, photo, fitted, motion)) - landmarks(photo))[17:]
     left = np.linalg.norm(seen - moved, axis=1).mean()
-    # The pucker hides the teeth of the photo's smile, and moves the points by half a pixel only:
-    # where the new lips are, renderer and detector disagree by a little more than elsewhere.
-    slack = 0.7 if "mouthPucker" in change else 0.5
-    assert left < 0.6 * np.linalg.norm(moved, axis=1).mean() + slack
+    assert left < 0.6 * np.linalg.norm(moved, axis=1).mean() + 0.5
     assert left < 3.0
 
 
