@@ -30,6 +30,7 @@ from dimitra.render.composite import (
 )
 from dimitra.render.head import (
     EYE_CORNERS,
+    FLESH,
     LIPS,
     Floats,
     Head,
@@ -66,8 +67,9 @@ HALO_REACH = 0.55
 HALO_WEIGHT = 0.25
 """Trust in the rigid motion of the hair beside 1 for skin."""
 HANDLES_PER_CELL = 2
-LASH_REACH, LIP_RIM = 1 / 64, 1 / 128
-"""Width of the lashes around an eye, and of the dark rim of a mouth, as shares of the photo."""
+LASH_REACH, LIP_RIM, SLIT_RIM = 1 / 64, 1 / 128, 1 / 85
+"""Width of the lashes around an eye, of the dark rim of a mouth, and how far from the fitted line
+between closed lips the photo's may lie, as shares of the photo."""
 FILL_BLUR_PX = 1.5
 """Lids stretch the few pixels between lashes and crease; they are smoothed before."""
 FEW_PIXELS = 12
@@ -99,6 +101,7 @@ class Portrait:
         mouth: [20, 3] the mouth's landmarks in the photo, in the model frame.
         scale: pixels of the photo for a decimetre at the eyes.
         mouth_seen: whether the photo shows enough of the mouth's inside to use it.
+        flesh: [3] float32, colour inside the mouth where no light enters between the lips.
         teeth_seen: 1 where what it shows is as bright as teeth are, 0 where it is dark.
     """
 
@@ -117,6 +120,7 @@ class Portrait:
     mouth: NDArray[np.float32]
     scale: float
     mouth_seen: bool
+    flesh: NDArray[np.float32]
     teeth_seen: float
 
 
@@ -164,10 +168,15 @@ def _continued(
     eye: NDArray[np.float32],
     opening: NDArray[np.float32],
     lips: NDArray[np.float32],
+    line: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    """The packed pictures of ``compose``, from the cover [S, S] of eyeballs, mouth and lips."""
+    """The packed pictures of ``compose``.
+
+    From the cover [S, S] of eyeballs, mouth and lips, and the line [S, S] where lips meet.
+    """
     lashes = binary_dilation(eye > 0.0, _disc(LASH_REACH * photo.shape[0]))
     inside = binary_dilation(opening > 0.0, _disc(LIP_RIM * photo.shape[0]))
+    inside |= binary_dilation(line, _disc(SLIT_RIM * photo.shape[0]))
     skin = fill_unknown(photo, ~(lashes | inside))
     soft = gaussian_filter(lashes.astype(np.float32), FILL_BLUR_PX)[..., None]
     skin += np.minimum(2.0 * soft, 1.0) * (
@@ -195,6 +204,16 @@ def _disc(radius_px: float) -> NDArray[np.bool_]:
     reach = int(np.ceil(radius_px))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     return np.asarray(np.hypot(y, x) <= max(radius_px, 1.0))
+
+
+def _lip_line(inner: Floats, size: int) -> NDArray[np.bool_]:
+    """Pixels [S, S] on the closed line through the inner lips' landmarks [8, 2]."""
+    steps = np.linspace(0.0, 1.0, 65)[:, None, None]
+    dense = np.rint(inner + steps * (np.roll(inner, -1, axis=0) - inner)).reshape(-1, 2)
+    at = np.clip(dense, 0, size - 1).astype(int)
+    line = np.zeros((size, size), bool)
+    line[at[:, 1], at[:, 0]] = True
+    return line
 
 
 def _surely(cover: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -288,9 +307,12 @@ def prepare_portrait(
     raster = rasterize(magnify(projected), head.triangles, 2 * size, 2 * size)
     image = photo.astype(np.float32)
     light = _brightness(image, head, raster)
+    level = np.float32(np.clip(light / FULL_LIGHT, 0.15, 1.1))
     eye = _coverage(raster, head.layer == EYE)
     opening = _coverage(raster, head.layer == INTERIOR)
     inside = image[_surely(opening)]
+    mouth_seen = len(inside) >= FEW_PIXELS
+    line = _lip_line(projected[head.landmarks[60:68], :2], size) & (not mouth_seen)
     whole = head.model.part("lips").numpy()[head.triangles].all(axis=1)
     lips = _coverage(raster, np.asarray(whole))
     corners = head.landmarks[[EYE_CORNERS[0][0], EYE_CORNERS[1][1]]]
@@ -315,10 +337,11 @@ def prepare_portrait(
     grid = warp_grid(size, size, rest, np.concatenate([pulling[handles], around_trust]))
     return Portrait(
         size=size,
-        pictures=_continued(image, eye, opening, lips),
+        pictures=_continued(image, eye, opening, lips, line),
         attributes=attributes,
         layer=_layers(head, raster),
-        colours=head.colours * np.float32(np.clip(light / FULL_LIGHT, 0.15, 1.1)),
+        colours=head.colours * level,
+        flesh=np.array(FLESH, np.float32) * level,
         grid=grid,
         handles=handles,
         halo=halo,
@@ -328,6 +351,6 @@ def prepare_portrait(
         lips=lip_opening(placed.vertices[0], head.landmarks),
         mouth=placed.vertices[0, head.landmarks[list(LIPS)]],
         scale=float(np.linalg.norm(np.diff(projected[corners], axis=0)[:, :2]) / apart),
-        mouth_seen=len(inside) >= FEW_PIXELS,
+        mouth_seen=mouth_seen,
         teeth_seen=float(len(inside) > 0 and inside.mean() > BRIGHT_TEETH * light),
     )
