@@ -192,7 +192,7 @@ def test_lips_meet_at_every_p_b_m_of_known_motion(model, photo, fitted) -> None:
     Met lips let less than a pixel of the inside be seen, five square pixels in all, at the mouth's
     corners, and show nothing pale: no gap and no white line.
     """
-    labels = "SIL M AA P IY B AH SIL".split()
+    labels = ["SIL", "M", "AA", "P", "IY", "B", "AH", "SIL"]
     times = np.linspace(0.0, 1.6, len(labels) + 1)
     phones = [Span(*one) for one in zip(labels, times[:-1], times[1:], strict=True)]
     seconds = frame_times(times[-1])
