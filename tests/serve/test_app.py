@@ -75,7 +75,12 @@ def files(studio: Studio) -> list[str]:
 
 
 def test_the_page_and_its_headers(client: TestClient) -> None:
-    for path, kind in (("/", "text/html"), ("/page.js", "text/javascript"), ("/page.css", "css")):
+    for path, kind in (
+        ("/", "text/html"),
+        ("/page.js", "text/javascript"),
+        ("/page.css", "css"),
+        ("/base.css", "css"),
+    ):
         answer = client.get(path)
         assert answer.status_code == 200
         assert kind in answer.headers["content-type"]
