@@ -86,7 +86,8 @@ def test_a_slow_body_is_waited_for_and_a_late_second_request_is_not(port: int) -
         connection.settimeout(5.0)
         answer = b""
         while not answer.endswith(b"\r\n\r\n2"):
-            assert (part := connection.recv(1000))
+            part = connection.recv(1000)
+            assert part, "the server closes before its answer"
             answer += part
         connection.sendall(HEAD[:20])
         assert ended(connection) < 3.0
