@@ -28,6 +28,7 @@ from dimitra.render.composite import (
     TWIN_Y,
     pack_pictures,
 )
+from dimitra.render.hair import hair_beyond
 from dimitra.render.head import (
     EYE_CORNERS,
     FLESH,
@@ -50,7 +51,7 @@ from dimitra.render.rasterizer import (
     reduce_image,
     vertex_normals,
 )
-from dimitra.render.warp import WarpGrid, warp_grid
+from dimitra.render.warp import CELLS, WarpGrid, warp_grid
 
 FACING = (0.08, 0.35)
 """Cosine between skin and view below which the photo shows nothing, above which it shows all."""
@@ -62,10 +63,14 @@ SMOOTHING = 4
 """Rounds of averaging of trust over neighbours."""
 HALO_PX = 10
 """Spacing of the points around the head that hair hangs on."""
-HALO_REACH = 0.55
-"""How far hair may reach beyond the head, as a share of the face's width."""
+HAIR_REACH, HALO_REACH = 0.6, 0.25
+"""How far hair may reach beyond the head, and what moves with both beyond that, as shares of the
+face's width."""
 HALO_WEIGHT = 0.25
 """Trust in the rigid motion of the hair beside 1 for skin."""
+STILL_FROM, STILL_AT, STILL_WEIGHT = 0.1, 0.35, 0.5
+"""Distances from head and hair (shares of the face's width) from which on the background rests, and
+at which it does with this weight."""
 HANDLES_PER_CELL = 2
 LASH_REACH, LIP_RIM, SLIT_RIM = 1 / 64, 1 / 128, 1 / 85
 """Width of the lashes around an eye, of the dark rim of a mouth, and how far from the fitted line
@@ -221,19 +226,42 @@ def _surely(cover: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(binary_erosion(cover > 0.99))
 
 
+def _still(distance: Floats, width: float) -> Floats:
+    """How firmly the grid's nodes [G, G] rest, by their distance from the head."""
+    size = len(distance)
+    span = np.clip(np.rint(np.linspace(-0.5, size - 0.5, CELLS + 1)), 0, size - 1).astype(int)
+    away = distance[np.ix_(span, span)]
+    return STILL_WEIGHT * smoothstep(away, STILL_FROM * width, STILL_AT * width)
+
+
+def _beyond(
+    head: Head,
+    image: NDArray[np.float32],
+    raster: Raster,
+    jaw: Floats,
+    width: float,
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Where the head is [S, S], and the distance from it and its hair [S, S], pixels."""
+    outline = _coverage(raster, np.ones(len(head.triangles), bool)) > 0.5
+    away = np.asarray(distance_transform_edt(~outline), np.float64)
+    scalp = head.model.part("scalp").numpy()[head.triangles[:, 0]]
+    hair = hair_beyond(image, _coverage(raster, scalp) > 0.5, outline, away > HAIR_REACH * width)
+    hair[max(int(jaw[8, 1]), 0) :] = False  # shoulders
+    return outline, np.asarray(distance_transform_edt(~(outline | hair)), np.float64)
+
+
 def _halo(
     head: Head,
-    raster: Raster,
+    outline: NDArray[np.bool_],
+    distance: Floats,
+    width: float,
     posed: Floats,
     projected: Floats,
     crop: NDArray[np.float32],
-    size: int,
 ) -> tuple[Floats, Floats]:
     """Points around the head in the camera's space [N, 3], and trust in each [N]."""
-    outline = reduce_image(raster.covered[..., None].astype(np.float32))[..., 0] > 0.5
-    distance = distance_transform_edt(~outline)
+    size = len(distance)
     jaw = projected[head.landmarks]
-    width = float(np.linalg.norm(jaw[0, :2] - jaw[16, :2]))
     span = np.arange(HALO_PX / 2, size, HALO_PX)
     x, y = (grid.ravel() for grid in np.meshgrid(span, span))
     away = distance[y.astype(int), x.astype(int)]
@@ -241,7 +269,7 @@ def _halo(
     weight = smoothstep(away, HALO_REACH * width, 0.0) * smoothstep(
         y, 0.5 * (ears + chin), ears - 0.1 * width
     )
-    kept = (away > 0) & (weight > 0.02)
+    kept = ~outline[y.astype(int), x.astype(int)] & (weight > 0.02)
     depth = camera.DISTANCE - float(posed[head.landmarks[[0, 16]], 2].mean())
     pixels = tensor(np.stack([x[kept], y[kept]], axis=1))
     flat = camera.crop_to_aligned(pixels, tensor(crop), size).numpy() - camera.CENTRE_PX
@@ -329,12 +357,16 @@ def prepare_portrait(
 
     pulling = np.where(head.vertex_layer == SKIN, trust, 0.0)
     handles = _thin(projected, pulling, size)
-    around, around_trust = _halo(head, raster, posed, projected, crop, size)
+    jaw = projected[head.landmarks[:17], :2]
+    width = float(np.linalg.norm(jaw[0] - jaw[16]))
+    outline, distance = _beyond(head, image, raster, jaw, width)
+    around, around_trust = _halo(head, outline, distance, width, posed, projected, crop)
     turn = camera.rotation(tensor(reference[64:67])).numpy()
     halo = ((around - reference[67:]) @ turn).astype(np.float32)
     rest = look(tensor(halo[None]), reference[None, 64:], crop, size)[1][0, :, :2]
     rest = np.concatenate([projected[handles, :2], rest.astype(np.float64)])
-    grid = warp_grid(size, size, rest, np.concatenate([pulling[handles], around_trust]))
+    weights = np.concatenate([pulling[handles], around_trust])
+    grid = warp_grid(size, size, rest, weights, _still(distance, width))
     return Portrait(
         size=size,
         pictures=_continued(image, eye, opening, lips, line),
