@@ -139,7 +139,7 @@ def _decoded(image: Image.Image, name: str, notify: Notify) -> NDArray[np.uint8]
     image.load()
     bits = getattr(image, "tag_v2", {}).get(_BITS, (8,))
     if image.mode == "RGB" and max(bits) > 8:
-        brightest = max(top for _, top in image.getextrema())
+        brightest = int(np.asarray(image).max())
         if brightest < _DARK:
             notify(_NARROW.format(name=name, share=(brightest + 1) / 256))
     return _pixels(ImageOps.exif_transpose(image))

@@ -120,7 +120,14 @@ def make_server(app: ASGIApp, connections: int = _CONNECTIONS) -> uvicorn.Server
     return uvicorn.Server(config)
 
 
-def serve(app: ASGIApp, bound: socket.socket, *, browse: bool, ready: Callable[[], None]) -> None:
+def serve(
+    app: ASGIApp,
+    bound: socket.socket,
+    *,
+    browse: bool,
+    ready: Callable[[], None],
+    connections: int = _CONNECTIONS,
+) -> None:
     """Answer until Ctrl-C, SIGTERM or a closed terminal; the application's lifespan then cleans up.
 
     Args:
@@ -128,8 +135,9 @@ def serve(app: ASGIApp, bound: socket.socket, *, browse: bool, ready: Callable[[
         bound: from ``bind``.
         browse: open the page in the person's browser.
         ready: called before the first request is answered.
+        connections: as of ``make_server``.
     """
-    server = make_server(app)
+    server = make_server(app, connections)
     ready()
     if browse:
         threading.Timer(0.5, webbrowser.open, (address(bound),)).start()
