@@ -91,11 +91,15 @@ def _print(title: str, findings: list[Finding]) -> None:
         return
     wide.print(f"[bold]to do[/] ({len(wrong)} of {len(findings)})")
     for finding in wrong:
-        # A command on a line of its own can be copied.
+        # A command on a line of its own can be copied, and a comment behind it with it.
         lines = finding.remedy.replace("; then: ", ";\n").splitlines()
+        name = finding.what.removeprefix("asset ")
+        if not lines[0].endswith(f" {name}"):
+            lines[0] = f"{name}: {lines[0]}"
         if finding.home not in finding.remedy:
-            lines.append(finding.home)
-        lines[0] = f"{finding.what.removeprefix('asset ')}: {lines[0]}"
+            beside = f"{lines[-1]}  # {finding.home}"
+            room = wide.width - (2 if len(lines) == 1 else 6)
+            lines[-1:] = [beside] if len(beside) <= room else [lines[-1], finding.home]
         for number, line in enumerate(lines):
             indent = "  " if number == 0 else "      "
             wide.print(

@@ -214,7 +214,7 @@ def test_the_paper_profile_is_told_in_one_screen_with_its_remedies_whole(here: P
     result = CliRunner().invoke(cli.app, ["doctor", "--profile", "paper"])
     assert result.exit_code == 1
     lines = result.output.splitlines()
-    assert len(lines) <= 63  # of which three for each asset that is missing
+    assert len(lines) <= 60
     assert max(map(len, lines)) <= 100
     for name in ("insightface_buffalo_l", "deng_epoch_20", "wav2vec2_xlsr53_english", "dlib_68"):
         assert f"dimitra assets fetch {name}" in result.output

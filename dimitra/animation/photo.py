@@ -33,6 +33,15 @@ _HEIF_BRANDS = frozenset(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif")
 )
 _INTEGER_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+_BITS = 258
+"""TIFF's tag of the bits in a sample."""
+_DARK = 64
+"""Colour in 16 bits comes with its upper 8 alone; below this it had 14 bits or fewer."""
+_NARROW = (
+    "{name} has 16 bits for a colour but fills {share:.0%} of them, so it comes out dark and in "
+    "few steps; export it with 8 bits"
+)
 _ALBUMS = frozenset(("MPO", "TIFF"))
 """Formats that hold several photos, not a film."""
 _SEVERAL = "{name} holds several pictures; its first one is used, the other {others} are not"
@@ -128,6 +137,11 @@ def _decoded(image: Image.Image, name: str, notify: Notify) -> NDArray[np.uint8]
         notify((_SEVERAL if several else _ANIMATED).format(name=name, others=frames - 1))
     image.draft("RGB", (WORKING_SIDE_PX, WORKING_SIDE_PX))  # JPEG: decodes at a fraction of it
     image.load()
+    bits = getattr(image, "tag_v2", {}).get(_BITS, (8,))
+    if image.mode == "RGB" and max(bits) > 8:
+        brightest = int(np.asarray(image).max())
+        if brightest < _DARK:
+            notify(_NARROW.format(name=name, share=(brightest + 1) / 256))
     return _pixels(ImageOps.exif_transpose(image))
 
 
@@ -139,9 +153,14 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode in _INTEGER_MODES or image.mode == "F":
         levels = np.nan_to_num(np.asarray(image).astype(np.float64))
         most = levels.max(initial=0.0)
-        top = 65535.0 if most > 255.0 else 1.0 if image.mode == "F" and most <= 1.0 else 255.0
+        top = 1.0 if image.mode == "F" and most <= 1.0 else _range(most)
         image = Image.fromarray(np.clip(levels * (255.0 / top), 0, 255).astype(np.uint8))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, (*BACKGROUND, 255)), layer)
     return np.array(image.convert("RGB"), np.uint8)
+
+
+def _range(most: float) -> float:
+    """White of a picture whose brightest level is ``most``: cameras write 8 to 16 bits."""
+    return next((top for top in _WHITES if most <= top), _WHITES[-1])

@@ -180,8 +180,8 @@ def open_media(
                     Reason.WRONG_EXTENSION,
                     f"{name} holds {family} data, but its extension says {expected}; rename it",
                 )
-            if family in ("avi", "wav"):
-                _check_riff(file, size, name)
+            if family in ("avi", "wav", "aiff"):
+                _check_chunk(file, size, ">I" if family == "aiff" else "<I", name)
             _check_content(container, limits, name)
             yield container
         finally:
@@ -418,11 +418,18 @@ def _unreadable(name: str, expected: str | None, head: bytes, error: FFmpegError
     return ClipError(Reason.NOT_MEDIA, f"{name} is no media file: {detail}")
 
 
-def _check_riff(file: BinaryIO, size: int, name: str) -> None:
-    """Compare the size that the outermost chunk declares with the bytes that are there."""
+def _check_chunk(file: BinaryIO, size: int, form: str, name: str) -> None:
+    """Compare the size that the outermost chunk declares with the bytes that are there.
+
+    Args:
+        file: RIFF or AIFF.
+        size: its bytes.
+        form: of the declared size, as ``struct`` has it.
+        name: for messages.
+    """
     position = file.tell()
     file.seek(4)
-    declared = struct.unpack("<I", file.read(4))[0]
+    declared = struct.unpack(form, file.read(4))[0]
     file.seek(position)
     # Writers that cannot seek back leave 0 or all ones.
     if declared not in (0, 0xFFFFFFFF) and 8 + declared > size:

@@ -14,6 +14,9 @@ DEMUXERS = {
     "mp3": "mp3",
     "ogg": "ogg",
     "aac": "aac",
+    "aiff": "aiff",
+    "au": "au",
+    "caf": "caf",
 }
 """Container family to the demuxer's own name."""
 
@@ -34,9 +37,18 @@ EXTENSIONS = {
     ".oga": "ogg",
     ".opus": "ogg",
     ".aac": "aac",
+    ".aif": "aiff",
+    ".aifc": "aiff",
+    ".aiff": "aiff",
+    ".au": "au",
+    ".snd": "au",
+    ".caf": "caf",
 }
 SOUND_EXTENSIONS = frozenset(
-    (".aac", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+    [
+        *(".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3"),
+        *(".oga", ".ogg", ".opus", ".snd", ".wav"),
+    ]
 )
 """Those of ``EXTENSIONS`` that by custom hold sound alone."""
 VIDEO_DECODERS = frozenset(
@@ -53,6 +65,7 @@ AUDIO_DECODERS = frozenset(
         *("pcm_s8", "pcm_u8", "vorbis"),
     ]
 )
+_STARTS = {b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b".snd": "au", b"caff": "caf"}
 _PLAYLIST_STARTS = (
     b"#ext",
     b"ffconcat",
@@ -99,5 +112,6 @@ def sniff(head: bytes) -> str | None:
         return "matroska"
     if head.startswith(b"RIFF"):
         return {b"AVI ": "avi", b"WAVE": "wav"}.get(head[8:12])
-    starts = {b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3"}
-    return next((family for start, family in starts.items() if head.startswith(start)), None)
+    if head.startswith(b"FORM"):
+        return "aiff" if head[8:12] in (b"AIFF", b"AIFC") else None
+    return next((family for start, family in _STARTS.items() if head.startswith(start)), None)

@@ -101,6 +101,7 @@ def _gather(
     attributes: NDArray[np.float32],
     colours: NDArray[np.float32],
     light: NDArray[np.float32],
+    flesh: NDArray[np.float32],
     under: NDArray[np.float32],
     column: int,
     row: int,
@@ -153,9 +154,10 @@ def _gather(
         elif kind == 2:
             samples[n, 7] = np.float32(1.0) - shade * (np.float32(1.0) - light[v, u])
             lit = light[v, u]
-            rest = np.float32(0.25) * (np.float32(1.0) - fill) * lit
+            rest = np.float32(0.25) * (np.float32(1.0) - fill)
             for k in range(3):
-                plain[k] += rest * (wa * colours[a, k] + wb * colours[b, k] + wc * colours[c, k])
+                own = wa * colours[a, k] + wb * colours[b, k] + wc * colours[c, k]
+                plain[k] += rest * (flesh[k] + lit * (own - flesh[k]))
         samples[n, 1] = x
         samples[n, 2] = y
     return found
@@ -227,6 +229,7 @@ def _compose(
     attributes: NDArray[np.float32],
     colours: NDArray[np.float32],
     light: NDArray[np.float32],
+    flesh: NDArray[np.float32],
     under: NDArray[np.float32],
     flat: NDArray[np.float32],
     out: NDArray[np.uint8],
@@ -246,6 +249,7 @@ def _compose(
                 attributes,
                 colours,
                 light,
+                flesh,
                 under,
                 x,
                 y,
@@ -288,6 +292,7 @@ def compose(
     attributes: NDArray[np.float32],
     colours: NDArray[np.float32],
     light: NDArray[np.float32],
+    flesh: NDArray[np.float32],
     under: NDArray[np.float32],
     pictures: NDArray[np.float32],
 ) -> NDArray[np.uint8]:
@@ -303,6 +308,8 @@ def compose(
             the interior: how far ``light`` holds for the photo's own mouth).
         colours: [V, 3], 0..255, of the interior.
         light: [2H, 2W], share of light that reaches each sample of the interior.
+        flesh: [3], 0..255, what the interior looks like where no light reaches it but that which
+            shines through lips and cheeks.
         under: [H, W, 2], position in the photo of every pixel by the warp alone.
         pictures: packed ``PHOTO``, ``WITHOUT_EYES``, ``EYES_ONLY``, ``MOUTH_ONLY``, 0..255.
 
@@ -329,6 +336,7 @@ def compose(
         attributes,
         colours,
         light,
+        flesh,
         under,
         pictures.ravel(),
         out,

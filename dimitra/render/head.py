@@ -13,7 +13,13 @@ from scipy.spatial import cKDTree
 from dimitra.morphable import camera
 from dimitra.morphable.model import FaceModel
 from dimitra.render.composite import EYE, INTERIOR, SKIN
-from dimitra.render.mouth import LOWER_WIDTHS_MM, NO_TOOTH, UPPER_WIDTHS_MM, tooth_numbers
+from dimitra.render.mouth import (
+    LOWER_WIDTHS_MM,
+    NO_TOOTH,
+    UPPER_WIDTHS_MM,
+    open_mouth,
+    tooth_numbers,
+)
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +36,8 @@ EYE_COLOURS = {
     "pupil": (24.0, 20.0, 18.0),
 }
 """sRGB of an eye that the photo does not show (its lids are closed)."""
+FLESH = (58.0, 22.0, 20.0)
+"""sRGB inside the mouth, in full light outside, where light comes through lips and cheeks alone."""
 
 UPPER_LIDS = ((37, 38), (43, 44))
 LOWER_LIDS = ((41, 40), (47, 46))
@@ -50,11 +58,12 @@ INNER_REACH = 0.12
 """Radius around brows, eyes, nose and mouth within which edges are kept sharp, decimetres."""
 FRONT_DEPTH = (-0.4, -0.2)
 """From which depth on (decimetres) skin belongs to the front of the face."""
-TEETH_ARCH = (0.02, 0.28)
+TEETH_ARCH = (0.03, 0.27)
 """Distance from the middle (decimetres) over which the row of teeth turns from the light."""
-TEETH_LIFT, TEETH_LIFT_FROM = 0.17, 0.05
-"""The model's lower lip covers its lower teeth at any opening; beyond the second of these
-(decimetres) they rise by this share of the opening, as far as an open mouth shows them."""
+BACK_SHARE, BACK_TEETH = 0.8, (96.0, 58.0, 50.0)
+"""Share of the cheeks' shadow in the colour of the last teeth, and its sRGB."""
+GROOVE = (0.12, 0.03)
+"""How much darker the tongue's middle line is, and half its width, decimetres."""
 NECK_FADE = (0.16, 0.02)
 """From which depth below the jaw line on the head stops and the neck starts, decimetres."""
 
@@ -90,6 +99,7 @@ class Head:
         teeth: [V] 1 on the teeth.
         upper_teeth: [V] 1 on the upper teeth.
         lower_teeth: [V] 1 on the lower teeth.
+        tongue: [V] 1 on the tongue.
         tooth: [V] float32, number of the tooth from the middle, ``NO_TOOTH`` elsewhere.
     """
 
@@ -112,6 +122,7 @@ class Head:
     teeth: Floats
     upper_teeth: Floats
     lower_teeth: Floats
+    tongue: Floats
     tooth: NDArray[np.float32]
 
 
@@ -149,8 +160,7 @@ def place(
     vertices = head.model.vertices(tensor(identity), tensor(motion[:, :64]))
     upper, lower = (vertices[:, head.landmarks[list(lips)]] for lips in INNER_LIPS)
     opening = torch.linalg.vector_norm(upper - lower, dim=-1).mean(dim=1)
-    lift = TEETH_LIFT * torch.clamp(opening - TEETH_LIFT_FROM, min=0.0)
-    vertices[..., 1] += lift[:, None] * tensor(head.lower_teeth)
+    open_mouth(vertices, opening, head.upper_teeth, head.lower_teeth, head.tongue)
     posed, projected = look(vertices, motion[:, 64:], crop, size)
     return Placed(vertices.numpy(), posed, projected)
 
@@ -211,8 +221,11 @@ def prepare_head(model: FaceModel) -> Head:
     colours = np.array([plain.get(n, (0.0, 0.0, 0.0)) for n in model.part_names], np.float32)
     vertex_layer = kinds[parts]
     teeth = model.part("upper_teeth", "lower_teeth").numpy()
-    arch = 1.0 - 0.6 * smoothstep(np.abs(mean[:, 0]), *TEETH_ARCH)
-    colours = colours[parts] * np.where(teeth, arch, 1.0)[:, None].astype(np.float32)
+    back = np.where(teeth, BACK_SHARE * smoothstep(np.abs(mean[:, 0]), *TEETH_ARCH), 0.0)[:, None]
+    groove = GROOVE[0] * np.exp(-((mean[:, :1] / GROOVE[1]) ** 2))
+    groove *= model.part("tongue").numpy()[:, None]
+    colours = (1.0 - back) * colours[parts] + back * np.array(BACK_TEETH)
+    colours = (colours * (1.0 - groove)).astype(np.float32)
     inside = (vertex_layer == INTERIOR)[triangles].all(axis=1)
     layer = np.where(inside, INTERIOR, np.where(vertex_layer == EYE, EYE, SKIN)[triangles[:, 0]])
     _, twin = cKDTree(mean).query(mean * [-1.0, 1.0, 1.0])
@@ -258,6 +271,7 @@ def prepare_head(model: FaceModel) -> Head:
         teeth=teeth.astype(np.float64),
         upper_teeth=model.part("upper_teeth").numpy().astype(np.float64),
         lower_teeth=model.part("lower_teeth").numpy().astype(np.float64),
+        tongue=model.part("tongue").numpy().astype(np.float64),
         tooth=_tooth_numbers(mean, model),
     )
 

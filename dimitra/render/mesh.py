@@ -42,8 +42,8 @@ MOTION = 70
 """Values of a frame's motion: expression 64, angles 3, translations 3."""
 BLOCK = 32
 """Frames posed at once."""
-DEPTH_OF_SHADE, DEPTH_OF_TEETH = 0.5, 1.6
-"""Depth behind the lips (decimetres) at which mouth and teeth are darker by a factor e."""
+DEPTH_OF_SHADE, DEPTH_OF_TONGUE, DEPTH_OF_TEETH = 0.5, 0.6, 1.6
+"""Depth behind the lips (decimetres) at which mouth, tongue and teeth are darker by a factor e."""
 AMBIENT = 0.55
 """Share of the mouth's light that comes from all sides; the rest comes from the front."""
 BLINKING = (0.08, 0.4)
@@ -55,8 +55,13 @@ CHANGING = (0.012, 0.06)
 what of it lies on the lips, starts to fade, and is gone."""
 MEETING = (0.075, 0.025)
 """Opening of the lips (decimetres) at which their shadow on each other begins, and is whole."""
-OWN_SHADOW = 0.7
-"""How far the light inside holds for the photo's teeth, which have shadows of their own."""
+LEAST_OPENING = 1e-3
+"""Opening (decimetres) below which the photo's lips count as this far apart."""
+NARROW = 0.5
+"""Opening of the lips, as a share of the photo's, at which the light inside holds for the photo's
+teeth as well. At the photo's opening they have shadows of their own."""
+LINE_FILL = 0.4
+"""How near to the line where lips meet (``Head.lip_line``) the photo's own line is gone."""
 LIP_SHADOW, LASH_SHADOW, LID_SHADOW = 0.5, 0.62, 0.06
 """How much darker lips are where they meet, lids at the lashes, and closed lids."""
 
@@ -162,7 +167,15 @@ def _draw(
     attributes[:, [TRUST, TWIN_TRUST]] *= grazing[:, None]
     colours = (portrait.colours * _shade(head, posed, facing)).astype(np.float32)
     return compose(
-        drawn, head.triangles, portrait.layer, attributes, colours, light, under, portrait.pictures
+        drawn,
+        head.triangles,
+        portrait.layer,
+        attributes,
+        colours,
+        light,
+        portrait.flesh,
+        under,
+        portrait.pictures,
     )
 
 
@@ -182,9 +195,11 @@ def _appearance(
     blink = smoothstep(closed, *BLINKING)
     way = np.linalg.norm(vertices[head.landmarks[list(LIPS)]] - portrait.mouth, axis=1).max()
     changed = float(smoothstep(float(way), *CHANGING))
-    meeting = smoothstep(lip_opening(vertices, head.landmarks), *MEETING)
+    opening = lip_opening(vertices, head.landmarks)
+    meeting = smoothstep(opening, *MEETING)
     meeting = np.maximum(meeting - smoothstep(portrait.lips, *MEETING), 0.0)
     fill = np.maximum(*(blink[eye] * head.covers[eye] for eye in (0, 1)))
+    fill = np.maximum(fill, changed * smoothstep(head.lip_line, 0.0, LINE_FILL))
     shade = 1.0 - LIP_SHADOW * meeting * head.lip_line
     for eye in (0, 1):
         shade *= 1.0 - blink[eye] * LASH_SHADOW * head.lashes[eye]
@@ -194,7 +209,9 @@ def _appearance(
     if portrait.mouth_seen:
         fill = np.maximum(fill, changed * head.lips)
         fill[interior] = np.maximum(1.0 - changed, portrait.teeth_seen * head.upper_teeth[interior])
-    shade[interior] = changed * OWN_SHADOW
+    own = max(portrait.lips, LEAST_OPENING)
+    narrowed = float(smoothstep(opening, own, NARROW * own))
+    shade[interior] = changed * narrowed
     opened = smoothstep(-closed, 0.02, 0.15)
     fill[eye] = np.where(head.mean[eye, 0] < 0, opened[0], opened[1])
     fill[np.unique(head.triangles[(portrait.layer == INTERIOR) & (head.layer == EYE)])] = 0.0
@@ -204,7 +221,8 @@ def _appearance(
 def _shade(head: Head, posed: NDArray[np.float32], facing: Floats) -> Floats:
     """Brightness [V, 3] of the mouth's inside: by its slope, and by its depth behind the lips."""
     depth = np.maximum(posed[head.landmarks[48:60], 2].mean() - posed[:, 2], 0.0)
-    reach = np.where(head.teeth > 0, DEPTH_OF_TEETH, DEPTH_OF_SHADE)
+    reach = np.where(head.tongue > 0, DEPTH_OF_TONGUE, DEPTH_OF_SHADE)
+    reach = np.where(head.teeth > 0, DEPTH_OF_TEETH, reach)
     shade = (AMBIENT + (1.0 - AMBIENT) * np.maximum(facing, 0.0)) * np.exp(-depth / reach)
     shade = np.where(head.vertex_layer == EYE, 1.0, shade)[:, None]
     return np.asarray(shade + WARMTH * shade * (1.0 - shade) * np.array([1.0, 0.0, -1.0]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_propagation, gaussian_filter
 
@@ -31,6 +32,17 @@ ARCH_BINS = 14
 REACH, RIM = 1 / 42, 1 / 128
 """How far from the opening the photo's teeth may lie on fitted lips, and where they surely do, as
 shares of the photo's side."""
+LIFT, DROP, OPEN_FROM = 0.12, 0.12, 0.05
+"""The model's lips cover its teeth at any opening; beyond the last of these (decimetres) lower ones
+rise, and upper ones sink, by these shares of the opening, as far as open mouths show them."""
+DROP_LIMIT = 0.03
+"""Upper teeth sink no further than this, decimetres."""
+FLAT, FLAT_FROM, FLAT_AT = 0.62, 0.06, 0.3
+"""The model's tongue fills an open mouth up to the palate; between these openings (decimetres) it
+lowers to this share of its height above its tip, so that the dark above it shows."""
+TONGUE_OUT = (-0.03, 0.05)
+"""How far its tip reaches before the lower teeth (decimetres) where a tongue that comes out of the
+mouth starts to keep its height, and keeps it."""
 DARK = 0.45
 """Brightness beside the lips' below which a pixel next to the opening belongs to it."""
 FEW_PIXELS = 12
@@ -53,6 +65,36 @@ def tooth_numbers(teeth: NDArray[np.float64], widths_mm: tuple[float, ...]) -> N
     along = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1)))
     ends = np.append(0.0, np.cumsum(widths_mm)) / 100.0
     return np.asarray(np.interp(np.interp(angle, middle, along), ends, np.arange(len(ends))))
+
+
+def open_mouth(
+    vertices: torch.Tensor,
+    opening: torch.Tensor,
+    upper_teeth: NDArray[np.float64],
+    lower_teeth: NDArray[np.float64],
+    tongue: NDArray[np.float64],
+) -> None:
+    """Move teeth and tongue of heads to where an open mouth shows them, in place.
+
+    Args:
+        vertices: [T, V, 3], model frame, decimetres.
+        opening: [T], mean distance of the inner lips, decimetres.
+        upper_teeth: [V], 1 on the upper teeth.
+        lower_teeth: [V], 1 on the lower teeth.
+        tongue: [V], 1 on the tongue.
+    """
+    upper, lower, flesh = (torch.from_numpy(p > 0) for p in (upper_teeth, lower_teeth, tongue))
+    beyond = torch.clamp(opening - OPEN_FROM, min=0.0)[:, None]
+    vertices[:, upper, 1] -= torch.clamp(DROP * beyond, max=DROP_LIMIT)
+    teeth = vertices[:, lower]
+    body = vertices[:, flesh]
+    tip = body[..., 2].argmax(dim=1, keepdim=True)
+    out = body[..., 2].gather(1, tip) - teeth[..., 2].amax(dim=1, keepdim=True)
+    out = torch.clamp((out - TONGUE_OUT[0]) / (TONGUE_OUT[1] - TONGUE_OUT[0]), 0.0, 1.0)
+    flat = torch.clamp((opening[:, None] - FLAT_FROM) / (FLAT_AT - FLAT_FROM), 0.0, 1.0)
+    height = torch.clamp(body[..., 1] - body[..., 1].gather(1, tip), min=0.0)
+    vertices[:, flesh, 1] -= (1.0 - out) * FLAT * flat * height
+    vertices[:, lower, 1] += LIFT * beyond
 
 
 @compiled

@@ -28,8 +28,10 @@ from dimitra.render.composite import (
     TWIN_Y,
     pack_pictures,
 )
+from dimitra.render.hair import hair_beyond
 from dimitra.render.head import (
     EYE_CORNERS,
+    FLESH,
     LIPS,
     Floats,
     Head,
@@ -49,7 +51,7 @@ from dimitra.render.rasterizer import (
     reduce_image,
     vertex_normals,
 )
-from dimitra.render.warp import WarpGrid, warp_grid
+from dimitra.render.warp import CELLS, WarpGrid, warp_grid
 
 FACING = (0.08, 0.35)
 """Cosine between skin and view below which the photo shows nothing, above which it shows all."""
@@ -61,13 +63,18 @@ SMOOTHING = 4
 """Rounds of averaging of trust over neighbours."""
 HALO_PX = 10
 """Spacing of the points around the head that hair hangs on."""
-HALO_REACH = 0.55
-"""How far hair may reach beyond the head, as a share of the face's width."""
+HAIR_REACH, HALO_REACH = 0.6, 0.25
+"""How far hair may reach beyond the head, and what moves with both beyond that, as shares of the
+face's width."""
 HALO_WEIGHT = 0.25
 """Trust in the rigid motion of the hair beside 1 for skin."""
+STILL_FROM, STILL_AT, STILL_WEIGHT = 0.1, 0.35, 0.5
+"""Distances from head and hair (shares of the face's width) from which on the background rests, and
+at which it does with this weight."""
 HANDLES_PER_CELL = 2
-LASH_REACH, LIP_RIM = 1 / 64, 1 / 128
-"""Width of the lashes around an eye, and of the dark rim of a mouth, as shares of the photo."""
+LASH_REACH, LIP_RIM, SLIT_RIM = 1 / 64, 1 / 128, 1 / 85
+"""Width of the lashes around an eye, of the dark rim of a mouth, and how far from the fitted line
+between closed lips the photo's may lie, as shares of the photo."""
 FILL_BLUR_PX = 1.5
 """Lids stretch the few pixels between lashes and crease; they are smoothed before."""
 FEW_PIXELS = 12
@@ -99,6 +106,7 @@ class Portrait:
         mouth: [20, 3] the mouth's landmarks in the photo, in the model frame.
         scale: pixels of the photo for a decimetre at the eyes.
         mouth_seen: whether the photo shows enough of the mouth's inside to use it.
+        flesh: [3] float32, colour inside the mouth where no light enters between the lips.
         teeth_seen: 1 where what it shows is as bright as teeth are, 0 where it is dark.
     """
 
@@ -117,6 +125,7 @@ class Portrait:
     mouth: NDArray[np.float32]
     scale: float
     mouth_seen: bool
+    flesh: NDArray[np.float32]
     teeth_seen: float
 
 
@@ -164,10 +173,15 @@ def _continued(
     eye: NDArray[np.float32],
     opening: NDArray[np.float32],
     lips: NDArray[np.float32],
+    line: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    """The packed pictures of ``compose``, from the cover [S, S] of eyeballs, mouth and lips."""
+    """The packed pictures of ``compose``.
+
+    From the cover [S, S] of eyeballs, mouth and lips, and the line [S, S] where lips meet.
+    """
     lashes = binary_dilation(eye > 0.0, _disc(LASH_REACH * photo.shape[0]))
     inside = binary_dilation(opening > 0.0, _disc(LIP_RIM * photo.shape[0]))
+    inside |= binary_dilation(line, _disc(SLIT_RIM * photo.shape[0]))
     skin = fill_unknown(photo, ~(lashes | inside))
     soft = gaussian_filter(lashes.astype(np.float32), FILL_BLUR_PX)[..., None]
     skin += np.minimum(2.0 * soft, 1.0) * (
@@ -197,24 +211,57 @@ def _disc(radius_px: float) -> NDArray[np.bool_]:
     return np.asarray(np.hypot(y, x) <= max(radius_px, 1.0))
 
 
+def _lip_line(inner: Floats, size: int) -> NDArray[np.bool_]:
+    """Pixels [S, S] on the closed line through the inner lips' landmarks [8, 2]."""
+    steps = np.linspace(0.0, 1.0, 65)[:, None, None]
+    dense = np.rint(inner + steps * (np.roll(inner, -1, axis=0) - inner)).reshape(-1, 2)
+    at = np.clip(dense, 0, size - 1).astype(int)
+    line = np.zeros((size, size), bool)
+    line[at[:, 1], at[:, 0]] = True
+    return line
+
+
 def _surely(cover: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Pixels [S, S] that a cover holds wholly, with their neighbours."""
     return np.asarray(binary_erosion(cover > 0.99))
 
 
+def _still(distance: Floats, width: float) -> Floats:
+    """How firmly the grid's nodes [G, G] rest, by their distance from the head."""
+    size = len(distance)
+    span = np.clip(np.rint(np.linspace(-0.5, size - 0.5, CELLS + 1)), 0, size - 1).astype(int)
+    away = distance[np.ix_(span, span)]
+    return STILL_WEIGHT * smoothstep(away, STILL_FROM * width, STILL_AT * width)
+
+
+def _beyond(
+    head: Head,
+    image: NDArray[np.float32],
+    raster: Raster,
+    jaw: Floats,
+    width: float,
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Where the head is [S, S], and the distance from it and its hair [S, S], pixels."""
+    outline = _coverage(raster, np.ones(len(head.triangles), bool)) > 0.5
+    away = np.asarray(distance_transform_edt(~outline), np.float64)
+    scalp = head.model.part("scalp").numpy()[head.triangles[:, 0]]
+    hair = hair_beyond(image, _coverage(raster, scalp) > 0.5, outline, away > HAIR_REACH * width)
+    hair[max(int(jaw[8, 1]), 0) :] = False  # shoulders
+    return outline, np.asarray(distance_transform_edt(~(outline | hair)), np.float64)
+
+
 def _halo(
     head: Head,
-    raster: Raster,
+    outline: NDArray[np.bool_],
+    distance: Floats,
+    width: float,
     posed: Floats,
     projected: Floats,
     crop: NDArray[np.float32],
-    size: int,
 ) -> tuple[Floats, Floats]:
     """Points around the head in the camera's space [N, 3], and trust in each [N]."""
-    outline = reduce_image(raster.covered[..., None].astype(np.float32))[..., 0] > 0.5
-    distance = distance_transform_edt(~outline)
+    size = len(distance)
     jaw = projected[head.landmarks]
-    width = float(np.linalg.norm(jaw[0, :2] - jaw[16, :2]))
     span = np.arange(HALO_PX / 2, size, HALO_PX)
     x, y = (grid.ravel() for grid in np.meshgrid(span, span))
     away = distance[y.astype(int), x.astype(int)]
@@ -222,7 +269,7 @@ def _halo(
     weight = smoothstep(away, HALO_REACH * width, 0.0) * smoothstep(
         y, 0.5 * (ears + chin), ears - 0.1 * width
     )
-    kept = (away > 0) & (weight > 0.02)
+    kept = ~outline[y.astype(int), x.astype(int)] & (weight > 0.02)
     depth = camera.DISTANCE - float(posed[head.landmarks[[0, 16]], 2].mean())
     pixels = tensor(np.stack([x[kept], y[kept]], axis=1))
     flat = camera.crop_to_aligned(pixels, tensor(crop), size).numpy() - camera.CENTRE_PX
@@ -288,9 +335,12 @@ def prepare_portrait(
     raster = rasterize(magnify(projected), head.triangles, 2 * size, 2 * size)
     image = photo.astype(np.float32)
     light = _brightness(image, head, raster)
+    level = np.float32(np.clip(light / FULL_LIGHT, 0.15, 1.1))
     eye = _coverage(raster, head.layer == EYE)
     opening = _coverage(raster, head.layer == INTERIOR)
     inside = image[_surely(opening)]
+    mouth_seen = len(inside) >= FEW_PIXELS
+    line = _lip_line(projected[head.landmarks[60:68], :2], size) & (not mouth_seen)
     whole = head.model.part("lips").numpy()[head.triangles].all(axis=1)
     lips = _coverage(raster, np.asarray(whole))
     corners = head.landmarks[[EYE_CORNERS[0][0], EYE_CORNERS[1][1]]]
@@ -307,18 +357,23 @@ def prepare_portrait(
 
     pulling = np.where(head.vertex_layer == SKIN, trust, 0.0)
     handles = _thin(projected, pulling, size)
-    around, around_trust = _halo(head, raster, posed, projected, crop, size)
+    jaw = projected[head.landmarks[:17], :2]
+    width = float(np.linalg.norm(jaw[0] - jaw[16]))
+    outline, distance = _beyond(head, image, raster, jaw, width)
+    around, around_trust = _halo(head, outline, distance, width, posed, projected, crop)
     turn = camera.rotation(tensor(reference[64:67])).numpy()
     halo = ((around - reference[67:]) @ turn).astype(np.float32)
     rest = look(tensor(halo[None]), reference[None, 64:], crop, size)[1][0, :, :2]
     rest = np.concatenate([projected[handles, :2], rest.astype(np.float64)])
-    grid = warp_grid(size, size, rest, np.concatenate([pulling[handles], around_trust]))
+    weights = np.concatenate([pulling[handles], around_trust])
+    grid = warp_grid(size, size, rest, weights, _still(distance, width))
     return Portrait(
         size=size,
-        pictures=_continued(image, eye, opening, lips),
+        pictures=_continued(image, eye, opening, lips, line),
         attributes=attributes,
         layer=_layers(head, raster),
-        colours=head.colours * np.float32(np.clip(light / FULL_LIGHT, 0.15, 1.1)),
+        colours=head.colours * level,
+        flesh=np.array(FLESH, np.float32) * level,
         grid=grid,
         handles=handles,
         halo=halo,
@@ -328,6 +383,6 @@ def prepare_portrait(
         lips=lip_opening(placed.vertices[0], head.landmarks),
         mouth=placed.vertices[0, head.landmarks[list(LIPS)]],
         scale=float(np.linalg.norm(np.diff(projected[corners], axis=0)[:, :2]) / apart),
-        mouth_seen=len(inside) >= FEW_PIXELS,
+        mouth_seen=mouth_seen,
         teeth_seen=float(len(inside) > 0 and inside.mean() > BRIGHT_TEETH * light),
     )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dimitra.render.rasterizer import compiled
 
+CELLS = 32
 THIN_PLATE = 2.0
 """Weight of the thin-plate energy beside the membrane energy, per squared cell."""
 SPRING = 0.02
@@ -116,7 +117,8 @@ def warp_grid(
     width: int,
     handles: NDArray[np.floating[Any]],
     weights: NDArray[np.floating[Any]],
-    cells: int = 32,
+    still: NDArray[np.floating[Any]] | None = None,
+    cells: int = CELLS,
 ) -> WarpGrid:
     """Lay a grid over a picture and solve for its response to the handles.
 
@@ -125,6 +127,8 @@ def warp_grid(
         width: pixels.
         handles: [K, 2], reference positions in pixels; those outside the picture are ignored.
         weights: [K], trust in each handle; the handles in one cell share one cell's weight.
+        still: [cells + 1, cells + 1], weight with which each node rests; by default nothing but
+            the border does.
         cells: cells along each side.
 
     Raises:
@@ -164,6 +168,8 @@ def warp_grid(
     energy = _energy(side)
     pulled = bilinear.T * weight
     system = energy + pulled @ bilinear
+    if still is not None:
+        system[number, number] += still
     free = np.ones((side, side), bool)
     free[[0, -1]] = free[:, [0, -1]] = False
     response_y = _solve(system, pulled, free, index, len(handles))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -16,23 +16,12 @@ from dimitra.serve.studio import Studio
 from dimitra.serve.wishes import read_order
 from dimitra.web.guard import Guard, RateLimit
 from dimitra.web.intake import read_file, read_json, safe_name
+from dimitra.web.page import page_routes
 from dimitra.web.refusal import Refusal, respond
 
 PAGE = Path(__file__).parent / "page"
-FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-}
 MAX_UPLOAD_BYTES = 1_000_000_000
 MAX_JSON_BYTES = 200_000
-
-
-def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    async def respond_file(_: Request) -> Response:
-        return FileResponse(PAGE / name, media_type=kind)
-
-    return respond_file
 
 
 def make_app(
@@ -121,7 +110,7 @@ def make_app(
     job_route = "/api/jobs/{token}"
     return Starlette(
         routes=[
-            *(Route(path, _file(name, kind)) for path, (name, kind) in FILES.items()),
+            *page_routes(PAGE),
             Route("/api/uploads", upload, methods=["POST"]),
             Route("/api/jobs", order, methods=["POST"]),
             Route(job_route, job, methods=["GET", "DELETE"]),

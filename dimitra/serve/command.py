@@ -35,22 +35,30 @@ def serve(
     Example: dimitra serve --open
     """
     from dimitra.animation.credentials import given, load_signer
+    from dimitra.animation.drawing import check_size, chosen_renderer, load_renderer
     from dimitra.animation.errors import AnimationError
     from dimitra.animation.models import load_models, models_folder
     from dimitra.animation.settings import parameter_file, read_settings
+    from dimitra.render.pirender_weights import PIRenderError
     from dimitra.serve.app import make_app
     from dimitra.serve.studio import Equipment, Studio
     from dimitra.web.server import AddressError, address, bind, is_loopback
     from dimitra.web.server import serve as run
+    from dimitra.weights import AssetError
 
     try:
         credentials = given(c2pa_key, c2pa_certificate, c2pa_timestamp)
         if credentials is not None:
             load_signer(credentials)
         inside = models_folder(models)
-        load_models(inside, read_settings(parameter_file(inside, params)))
+        settings = read_settings(parameter_file(inside, params))
+        load_models(inside, settings)
+        renderer = chosen_renderer(None, settings)
+        check_size(settings.render.size, renderer)
+        if renderer != "mesh":  # which has no weights
+            load_renderer(renderer, settings, settings.render.size)
         bound = bind(host, port)
-    except (AnimationError, AddressError) as error:
+    except (AnimationError, AddressError, AssetError, PIRenderError) as error:
         console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(1) from None
 

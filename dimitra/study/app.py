@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,14 +19,10 @@ from dimitra.study.rater import Current, Rater
 from dimitra.study.study import VIDEOS, Study, Video
 from dimitra.web.guard import Guard, RateLimit
 from dimitra.web.intake import read_json
+from dimitra.web.page import page_routes
 from dimitra.web.refusal import Refusal, respond
 
 PAGE = Path(__file__).parent / "page"
-FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-}
 MAX_JSON_BYTES = 1000
 MARGIN_S = 0.25
 """Clocks and decoders differ: an answer may come so much before the videos' end."""
@@ -57,13 +53,6 @@ def _read(model: type[_T], content: Any) -> _T:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the request"
         raise Refusal(400, f"{where}: {first['msg']}") from None
-
-
-def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    async def respond_file(_: Request) -> Response:
-        return FileResponse(PAGE / name, media_type=kind)
-
-    return respond_file
 
 
 class _Desk:
@@ -203,7 +192,7 @@ def make_app(
     route = "/api/raters/{token}"
     return Starlette(
         routes=[
-            *(Route(path, _file(name, kind)) for path, (name, kind) in FILES.items()),
+            *page_routes(PAGE),
             Route(route, own, methods=["GET", "DELETE"]),
             Route(route + "/consent", consent, methods=["POST"]),
             Route(route + "/starts", start, methods=["POST"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import signal
@@ -12,12 +13,55 @@ from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+HEADERS_TIMEOUT_S = 10.0
+"""A request's headers must be here by then: who sends a part of them holds a connection."""
 _BACKLOG, _CONNECTIONS = 64, 64
 
 
 class AddressError(RuntimeError):
     """Host or port cannot be had; says why and what to do."""
+
+
+class PromptProtocol(H11Protocol):
+    """HTTP/1.1 that closes connections whose next request has not told all its headers in time.
+
+    uvicorn gives the first request of a connection, and one that has begun, any time.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock of the first request."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Stop the clock where a request is whole; start it where one has begun behind another."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEADERS_TIMEOUT_S, self._close)
+
+    def _close(self) -> None:
+        self._late = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+    def _stop(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -55,6 +99,27 @@ def address(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
+def make_server(app: ASGIApp, connections: int = _CONNECTIONS) -> uvicorn.Server:
+    """A server of an application; its lifespan is run.
+
+    Args:
+        app: what answers.
+        connections: at the same time; more are answered with 503. A browser opens about six.
+    """
+    config = uvicorn.Config(
+        app,
+        http=PromptProtocol,
+        log_level="warning",
+        lifespan="on",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=connections,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config)
+
+
 def serve(
     app: ASGIApp,
     bound: socket.socket,
@@ -70,18 +135,9 @@ def serve(
         bound: from ``bind``.
         browse: open the page in the person's browser.
         ready: called before the first request is answered.
-        connections: at the same time; more are answered with 503. A browser opens about six.
+        connections: as of ``make_server``.
     """
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        lifespan="on",
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=connections,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=2,
-    )
+    server = make_server(app, connections)
     ready()
     if browse:
         threading.Timer(0.5, webbrowser.open, (address(bound),)).start()
@@ -89,4 +145,4 @@ def serve(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run([bound])
+        server.run([bound])

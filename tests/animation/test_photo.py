@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from dimitra.animation import photo as photos
@@ -76,6 +77,26 @@ def test_sixteen_bits_keep_their_levels(tmp_path: Path) -> None:
     grey = np.asarray(small().convert("L"))
     file = image_file(tmp_path / "a.png", Image.fromarray(grey.astype(np.uint16) * 257))
     assert np.abs(read_photo(file, silent)[..., 0].astype(int) - grey).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_levels_of_cameras_are_taken_by_their_range(tmp_path: Path, bits: int) -> None:
+    grey = np.asarray(small().convert("L")).astype(np.float64)
+    grey *= 255.0 / grey.max()
+    levels = np.rint(grey * (2**bits - 1) / 255.0).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "raw.tif", levels)
+    read = read_photo(tmp_path / "raw.tif", silent)[..., 0]
+    assert np.abs(read - grey).max() <= 1.0
+
+
+@pytest.mark.parametrize(("bits", "said"), [(12, 1), (16, 0)])
+def test_colour_that_does_not_fill_its_bits_is_told(tmp_path: Path, bits: int, said: int) -> None:
+    levels = np.asarray(small().convert("RGB")).astype(np.uint16) * (2**bits // 256)
+    tifffile.imwrite(tmp_path / "raw.tif", levels, photometric="rgb")
+    told: list[str] = []
+    read_photo(tmp_path / "raw.tif", told.append)
+    assert len(told) == said
+    assert all("raw.tif has 16 bits for a colour but fills" in one for one in told)
 
 
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from dimitra.animation.errors import AnimationError
 from dimitra.animation.settings import read_settings
@@ -16,6 +18,12 @@ from tests.animation.toy import SAMPLE, wav
 from tests.speech.signals import boats
 
 LIMITS = read_settings(SAMPLE).limits
+
+
+def aiff(samples: NDArray[np.floating[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, 16_000, format="AIFF")
+    return buffer.getvalue()
 
 
 def read(source: bytes | Path, folder: Path) -> Sound:
@@ -48,6 +56,9 @@ def encoded(kind: str, codec: str, rate: int = 44_100) -> bytes:
         ("mp4", "aac", 48_000),
         ("ogg", "libopus", 48_000),
         ("matroska", "pcm_f32le", 22_050),
+        ("aiff", "pcm_s16be", 44_100),
+        ("au", "pcm_s16be", 22_050),
+        ("caf", "pcm_s16le", 48_000),
     ],
 )
 def test_any_format_gives_what_the_corpus_reader_gives(
@@ -62,6 +73,21 @@ def test_any_format_gives_what_the_corpus_reader_gives(
     assert not sound.samples[kept:].any()
     assert len(sound.samples) == 640 * sound.frames
     assert len(sound.playback) == pytest.approx(3 * len(whole), abs=3)
+
+
+def test_every_extension_of_these_containers_is_read(tmp_path: Path) -> None:
+    for suffix, kind in (
+        ("aif", "AIFF"),
+        ("aifc", "AIFF"),
+        ("au", "AU"),
+        ("snd", "AU"),
+        ("caf", "CAF"),
+    ):
+        file = tmp_path / f"speech.{suffix}"
+        soundfile.write(file, boats().samples, 16_000, format=kind, subtype="PCM_16")
+        assert np.allclose(
+            read(file, tmp_path).samples[:16_000], boats().samples[:16_000], atol=1e-3
+        )
 
 
 def test_a_video_gives_its_sound(tmp_path: Path) -> None:
@@ -90,14 +116,16 @@ def test_ninety_six_kilohertz_in_stereo(tmp_path: Path) -> None:
         (b"", "has no bytes"),
         (b"what a day it was" * 10, "is no media file"),
         (wav(boats().samples)[:30_000], r"declares \d+ bytes but has 30000; copy it again"),
+        (aiff(boats().samples)[:30_000], r"declares \d+ bytes but has 30000; copy it again"),
         (encode_mp4([np.zeros((64, 64, 3), np.uint8)] * 25), "has no sound; give a recording"),
     ],
 )
 def test_what_cannot_be_heard(tmp_path: Path, data: bytes, message: str) -> None:
     file = tmp_path / "speech.wav"
     file.write_bytes(data)
-    if data[4:8] == b"ftyp":
-        file = file.rename(tmp_path / "speech.mp4")
+    for start, suffix in ((data[4:8] == b"ftyp", "mp4"), (data[:4] == b"FORM", "aiff")):
+        if start:
+            file = file.rename(tmp_path / f"speech.{suffix}")
     with pytest.raises(AnimationError, match=rf"speech\.\w+ {message}"):
         read(file, tmp_path)
 

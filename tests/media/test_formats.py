@@ -20,6 +20,9 @@ BEGINNINGS = {
     "flac": lambda: sound_file("flac", "flac", sound_format="s16"),
     "ogg": lambda: sound_file("ogg", "libopus", sound_rate=48_000),
     "mp3": lambda: sound_file("mp3", "mp3"),
+    "aiff": lambda: sound_file("aiff", "pcm_s16be", sound_format="s16"),
+    "au": lambda: sound_file("au", "pcm_s16be", sound_format="s16"),
+    "caf": lambda: sound_file("caf", "pcm_s16le", sound_format="s16"),
 }
 
 
@@ -29,7 +32,10 @@ def test_what_muxers_write_is_recognised(family: str) -> None:
 
 
 def test_other_beginnings_are_not() -> None:
-    assert {sniff(head) for head in (b"", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"\x89PNG")} == {None}
+    assert {
+        sniff(head)
+        for head in (b"", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"FORM\0\0\0\0ILBM", b"\x89PNG")
+    } == {None}
 
 
 def test_the_lists_name_what_there_is() -> None:

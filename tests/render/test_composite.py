@@ -15,6 +15,7 @@ PLAIN = [np.full((SIZE, SIZE, 3), v, np.float32) for v in (40.0, 80.0, 120.0, 16
 Y, X = np.mgrid[:SIZE, :SIZE].astype(np.float32)
 STILL = np.stack([X, Y], axis=-1)
 LIT = np.ones((2 * SIZE, 2 * SIZE), np.float32)
+FLESH = np.array([60.0, 20.0, 16.0], np.float32)
 
 
 def square(x0: float, x1: float) -> NDArray[np.float64]:
@@ -40,7 +41,9 @@ def draw(
     colours = np.full((4, 3), colour, np.float32)
     layers = np.full(2, layer, np.uint8)
     lit = np.float32(light) * LIT
-    return compose(raster, QUAD, layers, attributes, colours, lit, STILL, pack_pictures(pictures))
+    return compose(
+        raster, QUAD, layers, attributes, colours, lit, FLESH, STILL, pack_pictures(pictures)
+    )
 
 
 def noise() -> NDArray[np.float32]:
@@ -56,6 +59,7 @@ def test_nothing_moves_nothing_changes() -> None:
         np.zeros((4, 8), np.float32),
         np.zeros((4, 3), np.float32),
         LIT,
+        FLESH,
         STILL,
         pack_pictures([photo] * 4),
     )
@@ -75,6 +79,7 @@ def test_sampling_is_exact_on_a_parabola_and_a_catmull_rom_spline() -> None:
         np.zeros((4, 8), np.float32),
         np.zeros((4, 3), np.float32),
         LIT,
+        FLESH,
         under,
         pack_pictures([ramp] * 4),
     )
@@ -101,7 +106,10 @@ def test_shade_darkens_the_photo_and_light_the_inside_of_the_mouth() -> None:
     expected = np.rint(40.0 * (0.5 + warm * np.array([1.0, 0.0, -1.0])))
     np.testing.assert_array_equal(draw(square(3, 19), SKIN, 1.0, shade=0.5)[at], expected)
     inside = draw(square(3, 19), INTERIOR, 1.0, colour=80.0, light=0.5)[at]
-    np.testing.assert_allclose(inside, 80.0 * (0.5 + warm * np.array([1.0, 0.0, -1.0])), atol=0.5)
+    redder = 1.0 + 2.0 * warm * np.array([1.0, 0.0, -1.0])
+    np.testing.assert_allclose(inside, (40.0 + 0.5 * FLESH) * redder, atol=0.5)
+    unlit = draw(square(3, 19), INTERIOR, 1.0, colour=80.0, light=0.0, shade=0.0)[at]
+    np.testing.assert_array_equal(unlit, FLESH)
     still = draw(square(3, 19), INTERIOR, 1.0, fill=1.0, light=0.5, shade=0.0)[at]
     np.testing.assert_array_equal(still, [160, 160, 160])  # the photo's own mouth
     assert draw(square(3, 19), INTERIOR, 1.0, fill=1.0, light=0.5)[at][1] == 80
@@ -128,6 +136,8 @@ def test_sizes_must_agree() -> None:
     raster = empty_raster(SIZE, SIZE)
     args = (QUAD, np.zeros(2, np.uint8), np.zeros((4, 8), np.float32), np.zeros((4, 3), np.float32))
     with pytest.raises(ValueError, match="twice"):
-        compose(raster, *args, LIT, STILL, pack_pictures(PLAIN))
+        compose(raster, *args, LIT, FLESH, STILL, pack_pictures(PLAIN))
     with pytest.raises(ValueError, match="pictures"):
-        compose(empty_raster(2 * SIZE, 2 * SIZE), *args, LIT, STILL, pack_pictures(PLAIN[:2]))
+        compose(
+            empty_raster(2 * SIZE, 2 * SIZE), *args, LIT, FLESH, STILL, pack_pictures(PLAIN[:2])
+        )

@@ -11,10 +11,20 @@ from skimage.data import astronaut
 from dimitra.morphable import open_head
 from dimitra.morphable.fit import FitSettings, fit_clip
 from dimitra.morphable.model import FaceModel
+from dimitra.render.composite import INTERIOR
 from dimitra.render.head import place, prepare_head
 from dimitra.render.mesh import MeshRenderer
-from dimitra.render.mouth import NO_TOOTH, light_inside, tooth_numbers, without_teeth
-from dimitra.render.rasterizer import rasterize
+from dimitra.render.mouth import (
+    NO_TOOTH,
+    light_inside,
+    open_mouth,
+    tooth_numbers,
+    without_teeth,
+)
+from dimitra.render.rasterizer import magnify, rasterize
+from dimitra.sample.motion import frame_times
+from dimitra.sample.phones import Span
+from dimitra.sample.visemes import closure, mouth_curves
 from tests.render.test_mesh import SIZE, Landmarks, units
 
 Fitted = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
@@ -147,3 +157,91 @@ def test_lips_go_on_where_the_picture_shows_teeth() -> None:
     np.testing.assert_array_equal(clean[:20], picture[:20])
     shut = without_teeth(picture, picture, np.zeros_like(opening), lips)
     np.testing.assert_array_equal(shut, picture)
+
+
+def shown(
+    model: FaceModel, fitted: Fitted, motion: NDArray[np.float32], scale: int = 4
+) -> NDArray[np.float64]:
+    """Height of the mouth's inside that is seen in each column of the picture, pixels.
+
+    Triangles of teeth, tongue and cavity are counted in a raster of their own.
+    """
+    head = prepare_head(model)
+    identity, crop, _ = fitted
+    placed = place(head, identity, motion[None], crop, SIZE)
+    corners = magnify(placed.projected[0], scale)
+    raster = rasterize(corners, head.triangles, scale * SIZE, scale * SIZE, cull=-1)
+    inside = raster.covered & (head.layer == INTERIOR)[np.maximum(raster.face, 0)]
+    return inside.sum(axis=0) / scale
+
+
+def spoken(
+    model: FaceModel, fitted: Fitted, curves: dict[str, NDArray[np.float64]], frame: int
+) -> NDArray[np.float32]:
+    """Motion of a mouth alone; a curve without side holds for both sides."""
+    sides = {name: name.removesuffix("Left").removesuffix("Right") for name in model.unit_names}
+    shape = {name: curves[base][frame] for name, base in sides.items() if base in curves}
+    motion = fitted[2].copy()
+    motion[:64] = units(model, **shape)
+    return motion
+
+
+def test_lips_meet_at_every_p_b_m_of_known_motion(model, photo, fitted) -> None:
+    """Coefficients as the sample corpus makes them, on the photo of another person.
+
+    Met lips let less than a pixel of the inside be seen, five square pixels in all, at the mouth's
+    corners, and show nothing pale: no gap and no white line.
+    """
+    labels = ["SIL", "M", "AA", "P", "IY", "B", "AH", "SIL"]
+    times = np.linspace(0.0, 1.6, len(labels) + 1)
+    phones = [Span(*one) for one in zip(labels, times[:-1], times[1:], strict=True)]
+    seconds = frame_times(times[-1])
+    curves = mouth_curves(phones, seconds, np.full(len(seconds), 0.8))
+    shut, at = closure(phones, seconds), {}
+    for phone, start, end in zip(labels, times[:-1], times[1:], strict=True):
+        held = np.flatnonzero((seconds >= start) & (seconds < end))
+        at[phone] = int(held[np.argmax(shut[held])] if phone in "PMB" else held[len(held) // 2])
+    for phone, frame in at.items():
+        motion = spoken(model, fitted, curves, frame)
+        seen = shown(model, fitted, motion)
+        if phone not in "PBM":
+            assert phone == "SIL" or seen.max() > 3.0
+            continue
+        assert seen.max() < 1.0
+        assert seen.mean() * SIZE < 5.0
+        frame_pixels, points = drawn(model, photo, fitted, motion)
+        assert not tooth_coloured(between_lips(frame_pixels, points)).any()
+
+
+def test_a_wide_mouth_shows_teeth_the_dark_the_tongue_and_teeth(model, photo, fitted) -> None:
+    motion = neutral(fitted)
+    motion[:64] += units(model, jawOpen=0.9)
+    frame, points = drawn(model, photo, fitted, motion)
+    x = np.rint(points[[62, 66], 0].mean()).astype(int)
+    top, bottom = np.rint(points[[62, 66], 1]).astype(int)
+    column = frame[top - 1 : bottom + 2, x - 2 : x + 3].mean(axis=1)
+    grey = column.mean(axis=1)
+    middle = len(grey) // 2
+    dark = int(grey[:middle].argmin())
+    assert tooth_coloured(column[:dark]).sum() >= 3
+    assert grey[dark] < 45
+    back, tip = grey[dark:middle].mean(), grey[middle:-5].max()
+    assert tip > 1.5 * back
+    assert (column[dark:middle, 0] > 1.5 * column[dark:middle, 1]).all()
+
+
+def test_teeth_and_tongue_move_with_the_opening_and_not_without() -> None:
+    rest = torch.zeros(3, 6, 3)
+    rest[:, :, 1] = torch.tensor([-0.4, -0.4, -0.3, -0.4, -0.2, 0.1])
+    rest[:, :, 2] = torch.tensor([0.2, 0.2, -0.3, 0.1, -0.1, 0.0])
+    rest[2, 3, 2] = 0.3  # the tip comes out in the last head
+    upper, lower, tongue = (np.isin(np.arange(6), own) * 1.0 for own in (0, 1, (2, 3, 4)))
+    moved = rest.clone()
+    open_mouth(moved, torch.tensor([0.03, 0.3, 0.3]), upper, lower, tongue)
+    torch.testing.assert_close(moved[0], rest[0])
+    change = (moved - rest)[..., 1]
+    assert (moved - rest)[..., [0, 2]].abs().max() == 0
+    torch.testing.assert_close(change[1, :2], torch.tensor([-0.03, 0.03]))
+    lowered = -0.62 * torch.tensor([0.1, 0.0, 0.2])  # by hand: heights above the tip
+    torch.testing.assert_close(change[1, 2:], torch.cat([lowered, torch.zeros(1)]))
+    torch.testing.assert_close(change[2, 2:], torch.zeros(4))

@@ -37,6 +37,19 @@ def test_handles_are_met_and_the_border_rests() -> None:
     assert np.abs(moved).max() < 6.5  # no overshoot worth seeing
 
 
+def test_nodes_of_a_still_background_rest_and_the_handles_are_met_all_the_same() -> None:
+    still = np.zeros((33, 33))
+    still[:, :6] = 0.5
+    weights, move = np.ones(len(HANDLES)), np.tile([6.0, -3.0], (len(HANDLES), 1))
+    free = warp_grid(128, 128, HANDLES, weights).displace(move)
+    held = warp_grid(128, 128, HANDLES, weights, still)
+    moved = held.displace(move)
+    left = held.nodes[:, 0] < 12
+    assert np.abs(moved[left]).max() < 0.25 * np.abs(free[left]).max()
+    inside = ((held.nodes > 45) & (held.nodes < 80)).all(axis=1)
+    np.testing.assert_allclose(moved[inside], np.tile([6.0, -3.0], (inside.sum(), 1)), atol=0.2)
+
+
 def test_the_response_is_linear() -> None:
     rng = np.random.default_rng(0)
     grid = warp_grid(96, 128, HANDLES, rng.uniform(0.1, 1, len(HANDLES)), cells=16)

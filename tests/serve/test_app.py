@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
@@ -75,7 +77,12 @@ def files(studio: Studio) -> list[str]:
 
 
 def test_the_page_and_its_headers(client: TestClient) -> None:
-    for path, kind in (("/", "text/html"), ("/page.js", "text/javascript"), ("/page.css", "css")):
+    for path, kind in (
+        ("/", "text/html"),
+        ("/page.js", "text/javascript"),
+        ("/page.css", "css"),
+        ("/base.css", "css"),
+    ):
         answer = client.get(path)
         assert answer.status_code == 200
         assert kind in answer.headers["content-type"]
@@ -283,3 +290,23 @@ def test_a_server_that_cannot_start(models: Path, tmp_path: Path) -> None:
         result = CliRunner().invoke(command, ["serve", *options])
         assert result.exit_code == 1
         assert message in result.output
+
+
+@pytest.mark.parametrize(
+    ("render", "message"),
+    [
+        ({"renderer": "pirender", "weights": "trained"}, "renderers/trained.*train_renderer"),
+        ({"renderer": "pirender", "weights": None}, "pirender draws the face model bfm"),
+        ({"size": 255}, "a size of 255 pixels"),
+    ],
+)
+def test_a_renderer_that_would_fail_is_told_before_the_page_opens(
+    tmp_path: Path, render: dict[str, object], message: str
+) -> None:
+    models = run_folder(tmp_path)
+    values = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    values["render"] |= render
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    result = CliRunner().invoke(command, ["serve", "--models", str(models), "--port", "0"])
+    assert result.exit_code == 1
+    assert re.search(message, " ".join(result.output.split()))
