@@ -75,7 +75,9 @@ def _numbers(target: Target, root: Path) -> list[dict[str, Any]]:
         {"method": method, "metric": metric, **cell}
         for method, row in read_numbers(root / target.path).items()
         for metric, cell in row.items()
-        if target.method in (None, method) and target.metric in (None, metric)
+        if isinstance(cell, dict)  # not so in the paired tests, which are no table of numbers
+        and target.method in (None, method)
+        and target.metric in (None, metric)
     ]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from dimitra.lineage.findings import Finding, absent, broken, differs
@@ -13,7 +15,7 @@ from dimitra.lineage.raw import MANIFEST
 from dimitra.lineage.record import Artefact, LineageRecord
 from dimitra.lineage.sides import read_table
 from dimitra.lineage.tree import read_artefact
-from dimitra.shards import list_sidecars, sha256_file
+from dimitra.shards import Sidecar, json_bytes, list_sidecars, sha256_file, sidecar_path
 
 _MALFORMED = "malformed"
 
@@ -80,21 +82,35 @@ def _check_outputs(record: LineageRecord, root: Path) -> Iterator[Finding]:
         yield from found
         if found or _digest(output.path, root) in (output.sha256, _MALFORMED):
             continue
-        shards = {shard.path for shard in record.shards}
-        if not any(path.startswith(f"{output.path}/") for path in shards):
+        edited = list(_edited_sidecars(record, output.path, root))
+        yield from edited
+        if not edited:
             yield broken(output.path, "it holds files that the record does not tell of")
-        else:
-            yield broken(
-                output.path, "a sidecar in it differs from the record, or files were added"
-            )
+
+
+def _edited_sidecars(record: LineageRecord, output: str, root: Path) -> Iterator[Finding]:
+    """Sidecars that are not what their shard and the record make."""
+    for shard in record.shards:
+        place = root / shard.path
+        if not shard.path.startswith(f"{output}/") or not place.is_file():
+            continue
+        try:
+            with tarfile.open(place) as archive:
+                clips = dict.fromkeys(name.partition(".")[0] for name in archive.getnames())
+        except tarfile.TarError:  # told where shards are checked
+            continue
+        made = Sidecar(place.name, shard.sha256, shard.size_bytes, shard.clips, tuple(clips))
+        if sidecar_path(place).read_bytes() != json_bytes(asdict(made)):
+            name = sidecar_path(Path(shard.path)).as_posix()
+            yield broken(name, "the sidecar is not what its shard makes")
 
 
 def _check_raw(record: LineageRecord, root: Path) -> Iterator[Finding]:
     """Raw videos against the manifest."""
-    folder = root / str(record.params.get("datasets.root", "datasets"))
+    base = str(record.params.get("datasets.root", "datasets"))
     manifest = root / MANIFEST / "clips.parquet"
-    if not folder.is_dir():
-        yield absent(str(folder.relative_to(root)), "raw videos")
+    if not (root / base).is_dir():
+        yield absent(base, "raw videos")
         return
     if not manifest.is_file():
         yield absent(MANIFEST.as_posix(), "without it raw videos cannot be compared")
@@ -107,12 +123,14 @@ def _check_raw(record: LineageRecord, root: Path) -> Iterator[Finding]:
         yield broken(f"{MANIFEST.as_posix()}/clips.parquet", f"it cannot be read: {error}")
         return
     for row in rows:
-        base = folder / str(record.params[f"datasets.sets.{row['dataset']}.path"])
+        key = f"datasets.sets.{row['dataset']}.path"
+        folder = f"{base}/{record.params[key]}"
         if (row["dataset"], row["path"]) in done:
             continue
         done.add((row["dataset"], row["path"]))
-        files = [base / name for name in (row["path"], row["audio_path"]) if name is not None]
-        name = str(files[0].relative_to(root))
+        name = f"{folder}/{row['path']}"
+        names = [row["path"], *filter(None, [row["audio_path"]])]
+        files = [root / folder / one for one in names]
         if not all(file.is_file() for file in files):
             yield absent(name, "raw video")
             continue

@@ -156,6 +156,13 @@ def test_a_sidecar_that_tells_of_other_bytes_is_found(run: Path) -> None:
     assert "its sidecar tells" in found["data/shards/00000.tar"]
 
 
+def test_a_sidecar_whose_clips_were_edited_is_named(run: Path) -> None:
+    path = run / "data" / "shards" / "00000.json"
+    path.write_text(path.read_text().replace("id00013-a-00001", "id00013-a-00009"))
+    found = broken(audit(METRIC, run, verify=True)[0])
+    assert found == {"data/shards/00000.json": "the sidecar is not what its shard makes"}
+
+
 def test_files_that_nobody_tells_of_are_found(run: Path) -> None:
     (run / "models" / "lips" / "extra.bin").write_bytes(b"")
     found = broken(audit("models/lips", run, verify=True)[0])
