@@ -49,6 +49,7 @@ def rows(tests: Mapping[str, Any]) -> list[dict[str, Any]]:
             "first": labels[test["first"]],
             "second": labels[test["second"]],
             "n": test["n"],
+            "dropped": test["dropped"],
             "difference": test["difference"],
             "shown": number(test["difference"], metric.decimals + 1),
             "clips": interval(test["low"], test["high"], metric.decimals + 1),

@@ -180,7 +180,7 @@ filtered("quarantine", data.quarantine,
   { stage: of("stage"), reason: of("reason") }, ["clip_id", "message"]);
 
 filtered("paired", data.paired,
-  [plain("dataset", "Data set"), plain("metric", "Metric"), plain("first", "First"), plain("second", "Second"), count("n", "n", 0),
+  [plain("dataset", "Data set"), plain("metric", "Metric"), plain("first", "First"), plain("second", "Second"), count("n", "n", 0), count("dropped", "Dropped", 0),
     {
       key: "difference", label: "Difference", numeric: true, value: (row) => row.difference,
       cell: (row) => {

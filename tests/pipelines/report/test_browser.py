@@ -128,6 +128,7 @@ def test_it_opens_from_a_file_without_a_word_and_fits(
     for section in page.locator("details").all():
         section.evaluate("node => { node.open = true; }")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert all(node.is_visible() for node in page.locator(".node rect").all())
     page.evaluate("location.hash = 'audit-chorus-dimitra_hp-f_lmd'")
     card = page.locator(".card.open")
     card.wait_for()
@@ -196,7 +197,7 @@ def test_quarantine_and_tests_filter(opened: Open) -> None:
     page.locator("#paired-dataset").select_option("chorus")
     assert cells(page, "paired", 4) == ["Dimitra (no HP)", "Frozen first frame"]
     page.locator("#paired-method").select_option("Dimitra (no HP)")
-    assert cells(page, "paired", 9) == ["Dimitra (HP) better"]
+    assert cells(page, "paired", 10) == ["Dimitra (HP) better"]
 
 
 def test_three_videos_play_as_one(opened: Open) -> None:

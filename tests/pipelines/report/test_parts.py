@@ -102,6 +102,7 @@ def test_which_method_is_better(
         "first": "dimitra_hp",
         "second": "frozen_first_frame",
         "n": 9,
+        "dropped": 1,
         "difference": difference,
         "low": -0.5,
         "high": 1.5,
