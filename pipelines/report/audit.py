@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,10 @@ from dimitra.metrics.version import code_digest
 from pipelines.report import lineage
 from pipelines.report.digests import split_digest
 from pipelines.report.lineage import Lineage, Record
-from pipelines.report.tables import anchor, interval, number
+from pipelines.report.tables import GENERATED, anchor, interval, number
 
 SHORT = 16
 """Digits of a digest that a card shows; the stage's own card has all."""
-GENERATED = ("dimitra_hp", "dimitra_no_hp", "dimitra_mean")
-"""Methods whose motion the checkpoints made."""
 _SYNC = "sync_"
 """How the names of the metrics begin that SyncNet gives."""
 
@@ -226,12 +224,16 @@ def _card(
 
 
 def cards(
-    tables: Mapping[str, Mapping[str, Any]], parts: Sequence[str], behind: Behind
+    tables: Mapping[str, Mapping[str, Any]],
+    linked: Container[str],
+    parts: Sequence[str],
+    behind: Behind,
 ) -> list[AuditCard]:
-    """Cards of every number of every table, in table order.
+    """Cards of the numbers of every table, in table order.
 
     Args:
         tables: data set to the content of its metrics file.
+        linked: anchors of the cards that the page links to.
         parts: trained models of the run.
         behind: what the numbers have in common.
     """
@@ -240,6 +242,8 @@ def cards(
         data = _data(dataset, behind)
         for method in METHODS:
             for metric in METRICS:
+                if anchor(dataset, method.key, metric.key) not in linked:
+                    continue
                 item = table[method.key][metric.key]
                 shared = [*_made_by(method, metric, parts, behind), *data]
                 made.append(_card(dataset, method, metric, item, shared))

@@ -9,12 +9,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from dimitra.metrics.definitions import METHODS, METRICS, Metric
+from pipelines.report.embedded import cut
 
 RANKED_BY = ("m_lmd", "mouth_mae_fit")
 """What makes a clip the worst: the first of these that the data set has."""
 RANKED = "dimitra_hp"
 MOST_VALUES = 120_000
 """Numbers in the page, about 7 bytes each."""
+_LONGEST_TEXT = 500
 
 Rows = list[dict[str, Any]]
 
@@ -106,7 +108,7 @@ def clip_table(tables: Mapping[str, Rows], texts: Mapping[str, str]) -> dict[str
                 {
                     "id": clip_id,
                     "identity": by_place[clip_id, RANKED]["identity"],
-                    "text": texts.get(clip_id, ""),
+                    "text": cut(texts.get(clip_id, ""), _LONGEST_TEXT),
                     "dropped": by_place[clip_id, RANKED]["dropped"] or "",
                 }
                 for clip_id in kept

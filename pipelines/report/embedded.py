@@ -26,3 +26,8 @@ def script_json(value: Any) -> str:
 def content_digest(text: str) -> str:
     """Of an inline script or style, as a Content-Security-Policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def cut(text: str, most: int) -> str:
+    """A text of at most ``most`` letters; an ellipsis ends one that was longer."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

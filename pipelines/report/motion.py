@@ -16,8 +16,10 @@ from pipelines.params import Params
 from pipelines.score import GENERATED, MOTION, Motion, Space, as_motion, read_samples, read_truth
 from pipelines.work_cache import WorkCache, local_shards
 
-MOST_POINTS = 1500
-"""Of a curve; a longer clip is drawn with every second, third, ... frame."""
+MOST_VALUES = 150_000
+"""Of all curves of the page, about 6 bytes each."""
+FEWEST_POINTS = 200
+"""Of a curve of a long clip, however many clips there are."""
 MILLIMETRES = 100.0
 """In a decimetre, the unit of the face models."""
 ANGLE_NAMES = ("pitch", "yaw", "roll")
@@ -31,18 +33,24 @@ def _thinned(values: NDArray[np.float64], step: int, decimals: int) -> list[floa
     return [round(float(value), decimals) + 0.0 for value in values[::step]]
 
 
-def clip_curves(motions: dict[str, Motion], space: Space) -> Curves:
-    """Curves of one clip.
+def most_points(clips: int) -> int:
+    """Points of a curve, where so many clips share the page."""
+    return max(FEWEST_POINTS, MOST_VALUES // (clips * len(SOURCES) * (1 + len(ANGLE_NAMES))))
+
+
+def clip_curves(motions: dict[str, Motion], space: Space, points: int) -> Curves:
+    """Curves of one clip; of one with more frames every second, third, ... is drawn.
 
     Args:
         motions: source to ``[T, 70]``, all of the same T.
         space: of the motions; without a known opening that curve is left out.
+        points: at most, of a curve.
 
     Returns:
         Opening in millimetres more than at rest, angles in degrees.
     """
     frames = max(len(motion) for motion in motions.values())
-    step = max(1, math.ceil(frames / MOST_POINTS))
+    step = max(1, math.ceil(frames / points))
     curves: Curves = {"step": step}
     if space.opening is not None:
         curves["opening"] = {
@@ -95,5 +103,5 @@ def read_curves(
         if params.fit.face_model == "open_head":
             truth, _ = read_truth(root / params.evaluate.truth, clip, len(fitted[clip_id]))
             motions |= {} if truth is None else {"truth": truth}
-        curves[clip_id] = clip_curves(motions, space)
+        curves[clip_id] = clip_curves(motions, space, most_points(len(clips)))
     return curves

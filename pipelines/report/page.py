@@ -130,7 +130,11 @@ def render_page(root: Path, params: Params, output: Path) -> None:
     data = _clips_of_page(
         root, params, {name: read_rows(root, name) for name in metrics}, manifest, output
     )
-    data |= {"quarantine": shown(quarantined), "paired": paired.rows(paired.read(root))}
+    data |= {"quarantine": shown(quarantined), "paired": paired.table(paired.read(root))}
+    tables = [
+        result_table(name, params.datasets.sets[name].layout, table)
+        for name, table in metrics.items()
+    ]
     script = "".join((TEMPLATES / name).read_text() for name in SCRIPTS)
     style = (TEMPLATES / "report.css").read_text()
     environment = jinja2.Environment(
@@ -143,10 +147,7 @@ def render_page(root: Path, params: Params, output: Path) -> None:
     )
     page = environment.get_template("report.html").render(
         params=params,
-        tables=[
-            result_table(name, params.datasets.sets[name].layout, table)
-            for name, table in metrics.items()
-        ],
+        tables=tables,
         paper_metrics=PAPER_METRICS,
         metrics=METRICS,
         ablations=ablations.ablation_tables(variant_entries),
@@ -159,11 +160,16 @@ def render_page(root: Path, params: Params, output: Path) -> None:
         lineage=known,
         lineage_cards=lineage.cards(known),
         audit_cards=[
-            *audit.cards(metrics, params.train.parts, audit.Behind.of(root, known, digests)),
+            *audit.cards(
+                metrics,
+                set().union(*(table.audited for table in tables)),
+                params.train.parts,
+                audit.Behind.of(root, known, digests),
+            ),
             *audit.ablation_cards(variant_entries),
         ],
         digests=listed(root, digests),
-        has_paired=bool(data["paired"]),
+        has_paired=bool(data["paired"]["rows"]),
         data=script_json(data),
         script=script,
         script_digest=content_digest(script),

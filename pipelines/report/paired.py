@@ -7,12 +7,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dimitra.metrics.definitions import METHODS, METRICS
-from pipelines.report.tables import interval, number
+from dimitra.metrics.definitions import METHODS, METRICS, Metric
+from pipelines.report.tables import GENERATED, interval, number
 
 FILE = Path("metrics/paired.json")
 SIGNIFICANT = 0.05
 NO_VERDICT = "no difference shown"
+COLUMNS = (
+    "dataset",
+    "metric",
+    "first",
+    "second",
+    "n",
+    "dropped",
+    "difference",
+    "shown",
+    "clips",
+    "identities",
+    "p",
+    "p_identities",
+    "verdict",
+)
 
 
 def read(root: Path) -> dict[str, Any]:
@@ -35,33 +50,44 @@ def _verdict(test: Mapping[str, Any], better: str, labels: Mapping[str, str]) ->
     return f"{labels[test['first'] if first_wins else test['second']]} better"
 
 
-def rows(tests: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows for the page's script, by data set, metric and methods in table order.
+def _row(
+    dataset: str, metric: Metric, test: Mapping[str, Any], labels: Mapping[str, str]
+) -> list[Any]:
+    decimals = metric.decimals + 1
+    return [
+        dataset,
+        metric.label,
+        labels[test["first"]],
+        labels[test["second"]],
+        test["n"],
+        test["dropped"],
+        test["difference"],
+        number(test["difference"], decimals),
+        interval(test["low"], test["high"], decimals),
+        interval(test["identities_low"], test["identities_high"], decimals),
+        test["permutation_p_holm"],
+        test["permutation_p_identities"],
+        _verdict(test, metric.better, labels),
+    ]
+
+
+def table(tests: Mapping[str, Any]) -> dict[str, Any]:
+    """Tests for the page's script, by data set, metric and methods in table order.
+
+    Those of generated motion: how two baselines differ is in the file alone.
 
     Args:
         tests: content of ``metrics/paired.json``.
+
+    Returns:
+        ``columns``, and ``rows`` of one value a column.
     """
     labels = {method.key: method.label for method in METHODS}
-    return [
-        {
-            "dataset": dataset,
-            "metric": metric.label,
-            "first": labels[test["first"]],
-            "second": labels[test["second"]],
-            "n": test["n"],
-            "dropped": test["dropped"],
-            "difference": test["difference"],
-            "shown": number(test["difference"], metric.decimals + 1),
-            "clips": interval(test["low"], test["high"], metric.decimals + 1),
-            "identities": interval(
-                test["identities_low"], test["identities_high"], metric.decimals + 1
-            ),
-            "p": test["permutation_p_holm"],
-            "p_identities": test["permutation_p_identities"],
-            "verdict": _verdict(test, metric.better, labels),
-        }
+    rows = [
+        _row(dataset, metric, test, labels)
         for dataset, by_metric in tests.items()
         for metric in METRICS
         for test in by_metric.get(metric.key, ())
-        if test["first"] in labels and test["second"] in labels
+        if {test["first"], test["second"]} & set(GENERATED)
     ]
+    return {"columns": COLUMNS, "rows": rows}

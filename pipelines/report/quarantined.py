@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipelines.report.embedded import cut
+
 BALANCES = {
     "ingest": "data/manifest",
     "split": "data/split",
@@ -47,10 +49,4 @@ def read_quarantined(root: Path) -> list[dict[str, Any]]:
 
 def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The first ``MOST_ROWS``, their messages cut to what one reads."""
-    return [{**row, "message": _cut(row["message"])} for row in rows[:MOST_ROWS]]
-
-
-def _cut(message: str) -> str:
-    if len(message) <= _LONGEST_MESSAGE:
-        return message
-    return message[: _LONGEST_MESSAGE - 1] + "…"
+    return [{**row, "message": cut(row["message"], _LONGEST_MESSAGE)} for row in rows[:MOST_ROWS]]

@@ -29,6 +29,8 @@ GROUPS = {**({"Further metrics of the video": _FURTHER} if _FURTHER else {}), **
 """Title to the metrics beside the paper's."""
 
 _RANKED = ("dimitra_hp", "dimitra_no_hp")
+GENERATED = (*_RANKED, "dimitra_mean")
+"""Methods whose motion the checkpoints made."""
 DASH = "–"
 
 
@@ -96,6 +98,12 @@ class ResultTable:
     missing: Mapping[str, tuple[str, ...]]
     clips: int
     intervals: bool
+
+    @property
+    def audited(self) -> set[str]:
+        """Anchors of the cards that its cells link to."""
+        rows = [*self.rows, *(row for group in self.groups for row in group.rows)]
+        return {cell.audit for row in rows for cell in row.cells}
 
 
 def anchor(dataset: str, method: str, metric: str) -> str:
@@ -230,7 +238,12 @@ def result_table(dataset: str, layout: str, table: Mapping[str, Any]) -> ResultT
     return ResultTable(
         dataset=dataset,
         published=published,
-        rows=_rows(dataset, table, [m for m in METHODS if m.video], PAPER_METRICS),
+        rows=_rows(
+            dataset,
+            table,
+            [m for m in METHODS if m.video or _has_value(table, m, PAPER_METRICS)],
+            PAPER_METRICS,
+        ),
         published_rows=published_rows,
         groups=tuple(groups),
         missing=_missing(table),

@@ -179,7 +179,7 @@ filtered("quarantine", data.quarantine,
   [plain("clip_id", "Clip", "id"), plain("dataset", "Data set"), plain("stage", "Stage"), plain("reason", "Reason", "reason"), plain("message", "Message", "message"), count("attempts", "Attempts", 0)],
   { stage: of("stage"), reason: of("reason") }, ["clip_id", "message"]);
 
-filtered("paired", data.paired,
+filtered("paired", data.paired.rows.map((row) => Object.fromEntries(row.map((value, place) => [data.paired.columns[place], value]))),
   [plain("dataset", "Data set"), plain("metric", "Metric"), plain("first", "First"), plain("second", "Second"), count("n", "n", 0), count("dropped", "Dropped", 0),
     {
       key: "difference", label: "Difference", numeric: true, value: (row) => row.difference,

@@ -111,10 +111,13 @@ def test_which_method_is_better(
         "permutation_p_holm": p,
         "permutation_p_identities": None,
     }
-    (row,) = paired.rows({"chorus": {metric: [test]}})
+    found = paired.table({"chorus": {metric: [test]}})
+    row = dict(zip(found["columns"], found["rows"][0], strict=True))
     assert row["verdict"] == verdict
     assert row["clips"] == "−0.500 to 1.500"
     assert row["identities"] == ""
+    baselines = {**test, "first": "ground_truth"}
+    assert paired.table({"chorus": {metric: [baselines]}})["rows"] == []
 
 
 def test_what_is_no_record_is_named(tmp_path: Path) -> None:
