@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import StageError
 from pipelines.report.graph import Layout, lay_out
 from pipelines.work_cache import digest_of
 
@@ -52,13 +53,16 @@ def read(root: Path) -> dict[str, Record]:
     """Records of a run, by stage.
 
     Raises:
-        ValueError: a file is no record; names it.
+        StageError: a file is no record; names it.
     """
     records: dict[str, Record] = {}
     for path in sorted((root / FOLDER).glob("*.json")):
-        record = json.loads(path.read_text())
+        try:
+            record = json.loads(path.read_text())
+        except ValueError as error:
+            raise StageError(f"{path}: no lineage record ({error}); run its stage again") from None
         if not isinstance(record, dict) or not isinstance(record.get("stage"), str):
-            raise ValueError(f"{path}: no lineage record; it names no stage")
+            raise StageError(f"{path}: no lineage record, it names no stage; run its stage again")
         if record["stage"] != OWN:
             records[record["stage"]] = record
     return records

@@ -252,6 +252,17 @@ def test_a_run_without_records_intervals_and_tests_says_so(page: Page, tmp_path:
     assert not any("data-name" in attributes for _, attributes in tags.attributes)
 
 
+def test_a_run_without_numbers_has_a_page(page: Page, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(page[0], root)
+    shutil.rmtree(root / "metrics")
+    render_page(root, page[1], root / "report")
+    tags = Tags((root / "report/index.html").read_text())
+    assert tags.data["examples"] == []
+    assert tags.data["clips"]["datasets"] == {}
+    assert {a["data-name"] for _, a in tags.attributes if "data-name" in a} > set(FLOW)
+
+
 def test_ablations_are_shown_where_there_are_some(page: Page, tmp_path: Path) -> None:
     root, params, text = page
     assert 'id="ablations"' not in text

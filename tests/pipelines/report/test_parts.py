@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.errors import StageError
 from pipelines.report import lineage, paired
 from pipelines.report.corpus import corpus_rows
 from pipelines.report.curves import read_curve, running_mean
@@ -123,9 +124,10 @@ def test_which_method_is_better(
 def test_what_is_no_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "lineage").mkdir()
     assert lineage.read(tmp_path) == {}
-    (tmp_path / "lineage/crop.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"lineage/crop\.json: no lineage record"):
-        lineage.read(tmp_path)
+    for content in ("[]", '{"stage": 1}', '{"stage": "crop", '):
+        (tmp_path / "lineage/crop.json").write_text(content)
+        with pytest.raises(StageError, match=r"lineage/crop\.json: no lineage record"):
+            lineage.read(tmp_path)
 
 
 def test_stages_are_linked_by_what_they_read() -> None:
