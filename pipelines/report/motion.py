@@ -38,12 +38,15 @@ def most_points(clips: int) -> int:
     return max(FEWEST_POINTS, MOST_VALUES // (clips * len(SOURCES) * (1 + len(ANGLE_NAMES))))
 
 
-def clip_curves(motions: dict[str, Motion], space: Space, points: int) -> Curves:
+def clip_curves(
+    motions: dict[str, Motion], opening: NDArray[np.float64] | None, points: int
+) -> Curves:
     """Curves of one clip; of one with more frames every second, third, ... is drawn.
 
     Args:
         motions: source to ``[T, 70]``, all of the same T.
-        space: of the motions; without a known opening that curve is left out.
+        opening: ``[64]``, how far each expression coefficient opens the mouth; None where that is
+            not known, which leaves that curve out.
         points: at most, of a curve.
 
     Returns:
@@ -52,10 +55,10 @@ def clip_curves(motions: dict[str, Motion], space: Space, points: int) -> Curves
     frames = max(len(motion) for motion in motions.values())
     step = max(1, math.ceil(frames / points))
     curves: Curves = {"step": step}
-    if space.opening is not None:
+    if opening is not None:
         curves["opening"] = {
             name: _thinned(
-                motion[:, :EXPRESSION_SIZE].astype(np.float64) @ space.opening * MILLIMETRES,
+                motion[:, :EXPRESSION_SIZE].astype(np.float64) @ opening * MILLIMETRES,
                 step,
                 2,
             )
@@ -96,12 +99,12 @@ def read_curves(
         for clip_id, parts in iterate_shard(shard)
         if clip_id in wanted
     }
-    space = Space.of(params)
+    opening = Space.of(params).opening
     curves = {}
     for clip_id, clip in wanted.items():
         motions = {"fit": fitted[clip_id], "hp": made[clip_id]}
         if params.fit.face_model == "open_head":
             truth, _ = read_truth(root / params.evaluate.truth, clip, len(fitted[clip_id]))
             motions |= {} if truth is None else {"truth": truth}
-        curves[clip_id] = clip_curves(motions, space, most_points(len(clips)))
+        curves[clip_id] = clip_curves(motions, opening, most_points(len(clips)))
     return curves

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from dimitra.morphable import open_head
+from dimitra.morphable.opening import opening_direction
 from pipelines.report.motion import MOST_VALUES, clip_curves, most_points
-from pipelines.score import Space
 from tests.pipelines.report.run import FRAMES, motion_of
-from tests.pipelines.toy_shards import small_params
 
 
-def test_the_opening_is_how_far_the_lips_part_in_millimetres(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    motion = motion_of(0, 0.2)
-    curves = clip_curves({"fit": motion}, Space.of(small_params()), 1000)
-    model = open_head.load()
+def test_the_opening_is_how_far_the_lips_part_in_millimetres() -> None:
+    motion, model = motion_of(0, 0.2), open_head.load()
+    curves = clip_curves({"fit": motion}, opening_direction(model), 1000)
     lips = model.subset(model.landmarks_68[[62, 66]])
     moved = np.einsum("tk,kvc->tvc", motion[:, :64], lips.expression_basis.numpy())
     expected = 100.0 * (moved[:, 0, 1] - moved[:, 1, 1])
@@ -31,7 +24,7 @@ def test_the_opening_is_how_far_the_lips_part_in_millimetres(
 def test_long_clips_are_thinned_and_the_page_stays_small() -> None:
     long = np.zeros((3100, 70), np.float32)
     long[:, 66] = np.linspace(0.0, 1.0, 3100)
-    curves = clip_curves({"fit": long, "hp": long}, Space((0,), None, 25.0), 1000)
+    curves = clip_curves({"fit": long, "hp": long}, None, 1000)
     assert "opening" not in curves
     assert curves["step"] == 4
     roll = curves["roll"]["hp"]
