@@ -185,7 +185,7 @@ def cards(lineage: Lineage) -> list[Card]:
                 inputs=_listed(record.get("inputs") or ()),
                 outputs=_listed(record.get("outputs") or ()),
                 assets=tuple(
-                    (_text(one.get("name")), _text(one.get("licence")), _text(one.get("sha256")))
+                    (_text(one.get("name")), _text(one.get("sha256")), _text(one.get("licence")))
                     for one in record.get("assets") or ()
                 ),
             )

@@ -178,6 +178,8 @@ def test_the_graph_is_that_of_the_records(page: Page) -> None:
     assert digest("commit", "train")[:40] in card
     assert "train.deadline_s" in card
     assert f"{digest('changed')}" in text
+    evaluated_by = text[text.index('id="lineage-evaluate"') :]
+    assert f"CC0-1.0</span></dt><dd><code>{digest('dlib')}" in evaluated_by
 
 
 def test_clips_worst_first_with_texts_and_numbers(page: Page) -> None:
