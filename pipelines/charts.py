@@ -1,4 +1,4 @@
-"""Geometry of the report's charts, of lines and of bars; the template draws it as SVG."""
+"""Geometry of the report's charts: lines, bars, histograms; the template draws it as SVG."""
 
 from __future__ import annotations
 
@@ -249,4 +249,111 @@ def bar_chart(title: str, groups: Mapping[str, Mapping[str, float | None]]) -> B
         height=bottom + 24,
         left=BAR_LABELS,
         bottom=bottom,
+    )
+
+
+@dataclass(frozen=True)
+class Column:
+    """One piece of a stacked column, in pixels.
+
+    Attributes:
+        series: its place among the series of the chart.
+        x: left end.
+        y: upper edge.
+        width: of the column.
+        height: of the piece.
+        label: what it counts, as text.
+    """
+
+    series: int
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+
+
+@dataclass(frozen=True)
+class ColumnChart:
+    """A histogram, its series stacked, ready to draw in a ``WIDTH`` x ``HEIGHT`` viewport."""
+
+    title: str
+    x_label: str
+    series: tuple[str, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    columns: tuple[Column, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+_BINS = 12
+
+
+def column_chart(title: str, x_label: str, series: Mapping[str, Sequence[float]]) -> ColumnChart:
+    """Lay out a histogram with round bin edges, about ``_BINS`` of them.
+
+    A bin holds its lower edge, not its upper one.
+
+    Args:
+        title: of the chart.
+        x_label: of the horizontal axis.
+        series: name to its values, which are counted.
+
+    Raises:
+        ValueError: there is no value to count.
+    """
+    values = [value for members in series.values() for value in members]
+    if not values:
+        raise ValueError(f"chart {title!r} has no value to count")
+    low, high = min(values), max(values)
+    ticks = nice_ticks(low, high if high > low else low + 1.0, _BINS)
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
+    first = math.floor(low / step + 1e-9)
+    count = math.floor(high / step + 1e-9) - first + 1
+    bins = {name: [0] * count for name in series}
+    for name, members in series.items():
+        for value in members:
+            bins[name][min(math.floor(value / step + 1e-9) - first, count - 1)] += 1
+    tallest = max(sum(column) for column in zip(*bins.values(), strict=True))
+    wide = (WIDTH - RIGHT - LEFT) / count
+    high_px = HEIGHT - BOTTOM - TOP
+
+    columns = []
+    for place in range(count):
+        below = 0
+        start, end = (first + place) * step, (first + place + 1) * step
+        for number, (name, counts) in enumerate(bins.items()):
+            size = counts[place]
+            if size:
+                columns.append(
+                    Column(
+                        series=number,
+                        x=round(LEFT + place * wide + 1, 1),
+                        y=round(HEIGHT - BOTTOM - (below + size) / tallest * high_px, 1),
+                        width=round(wide - 2, 1),
+                        height=round(size / tallest * high_px, 1),
+                        label=f"{start:g} to {end:g} {x_label}, {name}: {size}",
+                    )
+                )
+            below += size
+    every = max(1, math.ceil(count / 6))
+    return ColumnChart(
+        title=title,
+        x_label=x_label,
+        series=tuple(series),
+        x_ticks=tuple(
+            Tick(round(LEFT + place * wide, 1), f"{(first + place) * step:g}")
+            for place in range(0, count + 1, every)
+        ),
+        y_ticks=tuple(
+            Tick(round(HEIGHT - BOTTOM - value / tallest * high_px, 1), f"{value:g}")
+            for value in nice_ticks(0.0, float(tallest))
+            if value == int(value)
+        ),
+        columns=tuple(columns),
     )

@@ -7,8 +7,9 @@
 
 The closure of a module holds every module of ``dimitra`` and ``pipelines`` that it imports, at the
 top or inside a function, directly or through others, with the ``__init__.py`` of the packages on
-the way. A module that reads a file beside it as if it were code (a template, a table) declares it:
-``DATA_FILES = ("report.html",)``, names relative to the module.
+the way; of a package that a stage runs, that of its ``__main__`` too. A module that reads a file
+beside it as if it were code (a template, a table) declares it: ``DATA_FILES = ("report.html",)``,
+names relative to the module.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def closure(module: str, root: Path = ROOT) -> tuple[Path, ...]:
     if _locate(module, root) is None:
         raise ClosureError(f"module {module} is not below {root}")
     found: set[Path] = set()
-    todo = list(_with_parents(module))
+    todo = [*_with_parents(module), f"{module}.__main__"]
     seen: set[str] = set()
     while todo:
         name = todo.pop()

@@ -39,7 +39,7 @@ def _take_no_arguments(script: Mapping[str, Any]) -> None:
     """
     spec = script.get("__spec__")
     argparse.ArgumentParser(
-        prog=None if spec is None else f"python -m {spec.name}",
+        prog=None if spec is None else f"python -m {spec.name.removesuffix('.__main__')}",
         description=script.get("__doc__"),
         epilog="It takes no arguments: what it does is set in params.yaml.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

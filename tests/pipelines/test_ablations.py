@@ -21,7 +21,7 @@ from pipelines.ablations import BY_KEY, VARIANTS, Difference, findings, fingerpr
 from pipelines.closure import ROOT
 from pipelines.errors import StageError
 from pipelines.params import load, parse
-from pipelines.report_ablations import METRICS, ablation_tables
+from pipelines.report.ablations import METRICS, ablation_tables
 
 LOCK = {
     "stages": {
@@ -110,6 +110,9 @@ def entries() -> dict[str, object]:
             "params": {"model.conditions": ["speech"]} if key != "full" else {},
             "experiment": f"ablation-{key}",
             "baseline_commit": "0123456789abcdef",
+            "fingerprint": f"all that {key} depends on",
+            "code": {"train": "c0de"},
+            "digests": {"data/shards": "5hard"},
         }
         made[key] = ablations.entry(BY_KEY[key], scores(error), full, lineage)
     return made

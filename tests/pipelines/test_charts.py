@@ -2,7 +2,17 @@ import re
 
 import pytest
 
-from pipelines.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, line_chart, nice_ticks
+from pipelines.charts import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    column_chart,
+    line_chart,
+    nice_ticks,
+)
 
 
 def test_ticks_are_round():
@@ -44,3 +54,27 @@ def test_gaps_and_not_a_number_are_left_out():
     assert [line.name for line in chart.lines] == ["loss"]
     with pytest.raises(ValueError, match="no finite value"):
         line_chart("a", "step", [0], {"loss": [None]})
+
+
+def test_bins_of_a_histogram_are_round_and_hold_their_lower_edge():
+    counted = {"train": [4.0, 4.2, 4.99, 5.0], "test": [4.5, 9.0]}
+    chart = column_chart("a", "seconds", counted)
+    assert [c.label for c in chart.columns] == [
+        "4 to 4.5 seconds, train: 2",
+        "4.5 to 5 seconds, train: 1",
+        "4.5 to 5 seconds, test: 1",
+        "5 to 5.5 seconds, train: 1",
+        "9 to 9.5 seconds, test: 1",
+    ]
+    per_clip = (HEIGHT - BOTTOM - TOP) / 2
+    assert [c.height for c in chart.columns] == [2 * per_clip, *[per_clip] * 4]
+    assert chart.columns[2].y == pytest.approx(TOP)  # on top of what lies below it
+    assert chart.columns[0].x == LEFT + 1
+    assert chart.columns[-1].x + chart.columns[-1].width == pytest.approx(WIDTH - RIGHT - 1)
+
+
+def test_a_histogram_of_one_value_and_of_none():
+    chart = column_chart("a", "seconds", {"train": [3.0]})
+    assert [c.label for c in chart.columns] == ["3 to 3.1 seconds, train: 1"]
+    with pytest.raises(ValueError, match="no value to count"):
+        column_chart("a", "seconds", {"train": []})

@@ -29,9 +29,10 @@ def chain(node: ast.expr) -> list[str]:
 
 
 def read_keys(module: str) -> Iterator[str]:
-    """Keys of params.yaml that a stage module reads by attribute."""
-    path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
-    for node in ast.walk(ast.parse(path.read_text())):
+    """Keys of params.yaml that a stage module, or each of its package, reads by attribute."""
+    place = ROOT.joinpath(*module.split("."))
+    paths = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    for node in (node for path in paths for node in ast.walk(ast.parse(path.read_text()))):
         if isinstance(node, ast.Attribute):
             words = chain(node)
             if words and words[0] == "params" and words[1] in Params.model_fields:
@@ -78,11 +79,11 @@ def test_every_asset_that_a_stage_loads_is_declared(name: str) -> None:
     assert loaded <= declared
 
 
-def test_no_stage_depends_on_how_it_is_run_and_only_score_reads_the_truth() -> None:
+def test_no_stage_depends_on_how_it_is_run_and_only_score_and_report_read_the_truth() -> None:
     for name, body in STAGES.items():
         keys = [key for key in body.get("params", []) if isinstance(key, str)]
         assert not [key for key in keys if re.match(r"ray\b", key)]
-        assert ("${evaluate.truth}" in body["deps"]) == (name == "score")
+        assert ("${evaluate.truth}" in body["deps"]) == (name in {"score", "report"})
 
 
 def test_metrics_code_belongs_to_score_evaluate_and_report_alone() -> None:

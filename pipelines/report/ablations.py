@@ -9,6 +9,8 @@ from typing import Any
 from dimitra.metrics.definitions import COEFFICIENT_METRICS, Metric
 from pipelines.ablations import COMPARED, SHARED_CHANGES, VARIANTS, aim_of, findings, relative
 from pipelines.charts import BarChart, bar_chart
+from pipelines.report.audit import ablation_anchor
+from pipelines.report.tables import number
 
 _SHOWN = (
     "mouth_mae_fit",
@@ -34,6 +36,7 @@ class AblationRow:
         cells: a text for each of ``METRICS``.
         experiment: name of the DVC experiment.
         commit: baseline of the experiment.
+        audit: anchor of its card.
     """
 
     label: str
@@ -41,6 +44,7 @@ class AblationRow:
     cells: tuple[str, ...]
     experiment: str
     commit: str
+    audit: str
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,7 @@ class AblationTable:
 
 
 def _text(row: Mapping[str, Any], metric: Metric) -> str:
-    value = row.get(metric.key, {}).get("value")
-    return "–" if value is None else f"{value:.{metric.decimals}f}"
+    return number(row.get(metric.key, {}).get("value"), metric.decimals)
 
 
 def _chart(entries: Mapping[str, Any], dataset: str) -> BarChart | None:
@@ -103,7 +106,14 @@ def ablation_tables(entries: Mapping[str, Any]) -> tuple[AblationTable, ...]:
             cells = tuple(_text(one["metrics"][dataset], metric) for metric in METRICS)
             commit = lineage["baseline_commit"][:10]
             rows.append(
-                AblationRow(variant.label, "; ".join(differs), cells, lineage["experiment"], commit)
+                AblationRow(
+                    label=variant.label,
+                    params="; ".join(differs),
+                    cells=cells,
+                    experiment=lineage["experiment"],
+                    commit=commit,
+                    audit=ablation_anchor(variant.key),
+                )
             )
         said = tuple(findings(entries, dataset))
         tables.append(AblationTable(dataset, tuple(rows), _chart(entries, dataset), said))
