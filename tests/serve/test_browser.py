@@ -14,7 +14,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.animation.toy import SAMPLE, photo, run_folder, sentence
-from tests.serve.house import ROOT, served
+from tests.serve.house import served
+from tests.web.house import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import re
-import signal
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-COMMAND = (sys.executable, "-c", "from dimitra.cli import app; app()", "study")
+from tests.web import house
+
+ROOT = house.ROOT
+COMMAND = (*house.COMMAND, "study")
 
 
 @contextmanager
 def served(folder: Path, *options: str, said: list[str] | None = None) -> Iterator[str]:
     """The page's address; the server is ended by Ctrl-C."""
-    child = subprocess.Popen(
-        [*COMMAND, "serve", str(folder), "--port", "0", *options],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert child.stderr is not None
-        for line in child.stderr:
-            if said is not None:
-                said.append(line)
-            if found := re.search(r"open (http://\S+/)#TOKEN", line):
-                # Ctrl-C before it answers would end it in the middle of its start.
-                port = found[1].rstrip("/").rpartition(":")[2]
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30).close()
-                yield found[1]
-                break
-        else:
-            raise AssertionError("it did not start")
-    finally:
-        child.send_signal(signal.SIGINT)
-        child.communicate(timeout=30)
+    arguments = ("study", "serve", str(folder), "--port", "0", *options)
+    with house.running(arguments, r"open (http://\S+/)#TOKEN", said=said) as (address, child):
+        # Ctrl-C before it answers would end it in the middle of its start.
+        port = address.rstrip("/").rpartition(":")[2]
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30).close()
+        yield address
     assert child.returncode == 0
 
 
