@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from dimitra.lineage.record import Artefact, LineageRecord, parse_record
-from pipelines.tracking import open_experiment
+from pipelines.mlflow_store import open_experiment
 
-EXPERIMENT = "dimitra"
 DIGEST_LENGTH = 36
 """Characters that MLflow's database keeps of a digest."""
 CONTEXT = "mlflow.data.context"
@@ -72,15 +71,13 @@ def log_lineage(record: LineageRecord, run_id: str, facts: Mapping[str, Any] | N
 
 def _run_of(stage: str, began: str | None) -> str:
     """The run that the stage itself has made since it began, else a run of our own."""
-    mlflow = open_experiment(EXPERIMENT)
-    name = stage.partition("@")[2] or stage
+    mlflow, experiment = open_experiment()
     since = int(datetime.fromisoformat(began).timestamp() * 1000) if began else 0
-    client = mlflow.MlflowClient()
-    for experiment in client.search_experiments():
-        for run in client.search_runs([experiment.experiment_id], max_results=50):
-            if run.info.run_name in (stage, name) and run.info.start_time >= since:
-                return str(run.info.run_id)
+    for run in mlflow.MlflowClient().search_runs([experiment], f"tags.stage = '{stage}'"):
+        if run.info.start_time >= since:
+            return str(run.info.run_id)
     with mlflow.start_run(run_name=stage, log_system_metrics=False) as run:
+        mlflow.set_tags({"stage": stage, "level": "stage"})
         return str(run.info.run_id)
 
 

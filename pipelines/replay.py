@@ -18,7 +18,7 @@ from dimitra.lineage.record import LineageError, LineageRecord
 from dimitra.lineage.target import Target
 from dimitra.metrics.records import ClipRecord
 from dimitra.shards import iterate_shard
-from pipelines import evaluate, tolerance
+from pipelines import evaluate, evaluate_tables, tolerance
 from pipelines.params import Params, load
 from pipelines.surroundings import processor
 from pipelines.work_cache import WorkCache, local_shards
@@ -86,11 +86,11 @@ def _compare(
 
 
 def _metric(target: Target, record: LineageRecord, params: Params) -> Replay:
-    shards = local_shards(evaluate.OUTPUT, WorkCache.of(params.storage.root))
+    shards = local_shards(evaluate_tables.OUTPUT, WorkCache.of(params.storage.root))
     if not shards:
-        raise LineageError(f"{evaluate.OUTPUT} is not here: `dvc repro evaluate` makes it")
+        raise LineageError(f"{evaluate_tables.OUTPUT} is not here: `dvc repro evaluate` makes it")
     with tempfile.TemporaryDirectory() as folder:
-        evaluate.write_all(shards, params, Path(folder))
+        evaluate_tables.write_all(shards, params, Path(folder))
         made = json.loads((Path(folder) / Path(target.path).name).read_text())
     kept = json.loads(Path(target.path).read_text())
     if target.metric is not None and target.method is not None:
@@ -132,10 +132,10 @@ def _clip(clip_id: str, record: LineageRecord, params: Params) -> Replay:
 
 
 def _kept(clip_id: str, cache: WorkCache) -> bytes:
-    for shard in local_shards(evaluate.OUTPUT, cache, {clip_id}):
+    for shard in local_shards(evaluate_tables.OUTPUT, cache, {clip_id}):
         for _, parts in iterate_shard(shard, {clip_id}):
             return parts["metrics.json"]
-    raise LineageError(f"{evaluate.OUTPUT} does not hold {clip_id}")
+    raise LineageError(f"{evaluate_tables.OUTPUT} does not hold {clip_id}")
 
 
 def replay(target: Target, record: LineageRecord) -> Replay:

@@ -34,7 +34,7 @@ def of_run(root: Path, count: int, folder: Path) -> list[Task]:
         count: at most so many clips, in the order of the shards.
         folder: gets the files.
     """
-    tasks = []
+    tasks: list[Task] = []
     for shard in list_shards(root / "data" / "videos"):
         made = dict(islice(iterate_shard(shard), count - len(tasks)))
         for clip, parts in iterate_shard(root / "data" / "crops" / shard.name, set(made)):

@@ -13,7 +13,8 @@ from dimitra.clips import Clip
 from dimitra.morphable.coefficients import ANGLES, EXPRESSION_SIZE
 from dimitra.shards import iterate_shard
 from pipelines.params import Params
-from pipelines.score import GENERATED, MOTION, Motion, Space, as_motion, read_samples, read_truth
+from pipelines.score import GENERATED, MOTION, as_motion, read_samples, read_truth
+from pipelines.score_motion import Motion, Space
 from pipelines.work_cache import WorkCache, local_shards
 
 MOST_VALUES = 150_000

@@ -54,7 +54,8 @@ def _at_rate(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Expression, pose and alignment of ``rows`` frames; after the end the last frame's."""
     shown_s = (np.arange(len(found))[:, None] + np.array([0, 1])) / FPS
-    values = resample(found, shown_s, (np.arange(rows) + 0.5) / fps)
+    at_s = (np.arange(rows, dtype=np.float64) + 0.5) / fps
+    values = resample(found, shown_s, at_s)
     return values.expression, values.pose, values.crop
 
 
