@@ -93,13 +93,14 @@ def list_command() -> None:
     for one in versions:
         dirty = "+" if one.tags.get("git_dirty") == "true" else ""
         table.add_row(
-            one.address,
+            str(one.number),
             datetime.fromtimestamp(one.made, UTC).strftime("%Y-%m-%d %H:%M"),
             one.tags.get("git_commit", "")[:7] + dirty,
             one.tags.get("renderer", ""),
             one.tags.get(DIGEST, "")[:12],
             *(f"{one.metrics[name]:.4g}" if name in one.metrics else "" for name in names),
         )
+    console.print(f"newest: {versions[0].address}", soft_wrap=True)
     console.print(table)
 
 

@@ -80,7 +80,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             *("--artifacts-destination", str(folder / "artifacts")),
         ],
         cwd=folder,
-        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+        env=os.environ
+        | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=log,
         stderr=log,
         start_new_session=True,
@@ -273,7 +274,7 @@ def test_models_go_from_training_to_registry_to_animate(recorded: Path) -> None:
     assert (version.tags["split.chorus"], version.tags["renderer"]) == ("chorus/v1", "mesh")
     assert version.tags["split_digest"] == split["digest"]
     listed = CliRunner().invoke(app, ["list"]).output
-    assert f"models:/{name}/1" in listed
+    assert f"newest: models:/{name}/1\n" in listed
     assert "1.5" in listed
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     place = mlflow.artifacts.download_artifacts(f"models:/{name}/1", dst_path=str(recorded / "v1"))
