@@ -81,7 +81,7 @@ class ResultTable:
 
     Attributes:
         dataset: dataset name.
-        published: the paper's table of that kind of data.
+        published: the paper's table of that kind of data; None where the paper has none.
         rows: measured here, columns ``PAPER_METRICS``.
         published_rows: as printed in the paper.
         groups: all other metrics that have a value.
@@ -91,7 +91,7 @@ class ResultTable:
     """
 
     dataset: str
-    published: PublishedTable
+    published: PublishedTable | None
     rows: tuple[Row, ...]
     published_rows: tuple[Row, ...]
     groups: tuple[Group, ...]
@@ -208,17 +208,9 @@ def _missing(table: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {reason: tuple(labels) for reason, labels in found.items()}
 
 
-def result_table(dataset: str, layout: str, table: Mapping[str, Any]) -> ResultTable:
-    """Lay out one dataset's metric file.
-
-    Args:
-        dataset: dataset name.
-        layout: of the dataset, which chooses the paper's table.
-        table: content of ``metrics/<dataset>.json``; intervals in it may be absent.
-    """
-    published = BY_LAYOUT[layout]
+def _published_rows(published: PublishedTable) -> tuple[Row, ...]:
     source = f"paper, Table {published.number}, {published.dataset}"
-    published_rows = tuple(
+    return tuple(
         Row(
             label,
             "",
@@ -229,6 +221,17 @@ def result_table(dataset: str, layout: str, table: Mapping[str, Any]) -> ResultT
         )
         for label, values in published.rows.items()
     )
+
+
+def result_table(dataset: str, layout: str, table: Mapping[str, Any]) -> ResultTable:
+    """Lay out one dataset's metric file.
+
+    Args:
+        dataset: dataset name.
+        layout: of the dataset, which chooses the paper's table; of others than the paper's, none.
+        table: content of ``metrics/<dataset>.json``; intervals in it may be absent.
+    """
+    published = BY_LAYOUT.get(layout)
     groups = []
     for title, metrics in GROUPS.items():
         methods = [method for method in METHODS if _has_value(table, method, metrics)]
@@ -244,7 +247,7 @@ def result_table(dataset: str, layout: str, table: Mapping[str, Any]) -> ResultT
             [m for m in METHODS if m.video or _has_value(table, m, PAPER_METRICS)],
             PAPER_METRICS,
         ),
-        published_rows=published_rows,
+        published_rows=_published_rows(published) if published else (),
         groups=tuple(groups),
         missing=_missing(table),
         clips=max(item["n"] + item["dropped"] for item in table["dimitra_hp"].values()),

@@ -254,6 +254,23 @@ def test_a_run_without_records_intervals_and_tests_says_so(page: Page, tmp_path:
     assert not any("data-name" in attributes for _, attributes in tags.attributes)
 
 
+def test_data_of_ones_own_has_a_table_without_the_papers_figures(
+    page: Page, tmp_path: Path
+) -> None:
+    root, params, _ = page
+    sets = {
+        name: dataset.model_copy(update={"layout": "folder"})
+        for name, dataset in params.datasets.sets.items()
+    }
+    own = params.model_copy(update={"datasets": params.datasets.model_copy(update={"sets": sets})})
+    render_page(root, own, tmp_path / "report")
+    shown = (tmp_path / "report/index.html").read_text()
+    Tags(shown)
+    assert '<h3 id="table-chorus">chorus</h3>' in shown
+    assert "Published in the paper" not in shown
+    assert ">3.15<" in shown
+
+
 def test_a_run_without_numbers_has_a_page(page: Page, tmp_path: Path) -> None:
     root = tmp_path / "run"
     shutil.copytree(page[0], root)
