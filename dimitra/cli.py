@@ -6,6 +6,7 @@ They do so through the entry-point group ``dimitra.commands``: each entry is a `
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from dataclasses import asdict
 from importlib.metadata import entry_points, version
@@ -126,7 +127,14 @@ def main(
 
 
 def run() -> None:
-    """Entry point: the library's commands and those that ``pipelines/`` registers."""
-    for entry in entry_points(group="dimitra.commands"):
+    """Entry point: the library's commands and those that ``pipelines/`` registers.
+
+    Of the latter only the one that is asked for is loaded, since some import for seconds; all are
+    where none is, so that the help lists them.
+    """
+    entries = {entry.name: entry for entry in entry_points(group="dimitra.commands")}
+    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    wanted = [entries[asked]] if asked in entries else list(entries.values())
+    for entry in wanted:
         app.add_typer(entry.load(), name=entry.name)
     app()

@@ -19,6 +19,7 @@ from dimitra.speech.words import spoken_words
 from pipelines.aligning import ALIGNER as OUTPUT
 from pipelines.aligning import run_lexicon
 from pipelines.jobs import Unit, read_manifest, units_of
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import load
 from pipelines.progress import console, progress_bar
@@ -118,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, TrainingError, DictionaryError))
+    sys.exit(guarded(with_lineage(main), TrainingError, DictionaryError))

@@ -39,6 +39,7 @@ from dimitra.media.video import LUMA_FIRST, SCALING, iterate_frames, luma, scale
 from dimitra.shards import Members, npz_bytes
 from pipelines.errors import StageError
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import CropParams, load
 
@@ -376,4 +377,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, MediaPipeError))
+    sys.exit(guarded(with_lineage(main), MediaPipeError))

@@ -9,6 +9,7 @@
 * ``render`` depends on the renderer of one's own where ``render.weights`` is ``trained``.
 * ``evaluate`` writes, and ``report`` reads, one ``metrics/<dataset>.json`` a dataset of
   ``params.yaml``.
+* Every stage writes its lineage record, and ``report`` reads those of all others.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import yaml
 
 from dimitra.assets import list_assets
+from dimitra.lineage.record import FOLDER, record_path
 from dimitra.shards import write_atomic
 from pipelines.closure import PACKAGES, ROOT, ClosureError, closure
 from pipelines.params import TRAINED, Params, load, weights_keys, weights_of
@@ -34,6 +36,7 @@ OWN_RENDERER = "renderers/trained"
 """What ``train_renderer`` makes."""
 _METRICS = re.compile(r"metrics/(?!ablations\.json)[^/]+\.json")
 """Of a data set; the ablations' file is one for all, and no stage writes it."""
+_REPORT = "report"
 _NAMED = re.compile(r"(?:asset_(?:path|sha256)\(|^[A-Z_0-9]+ = )\"(\w+)\"", re.MULTILINE)
 """An asset that code names: where it is looked up, or as a constant of its module."""
 _SCHEMA = "pipelines/params/"
@@ -101,16 +104,51 @@ def _bodies(content: Mapping[str, Any]) -> dict[str, Any]:
     return {name: stage.get("do", stage) for name, stage in content["stages"].items()}
 
 
-def _dependencies(body: Mapping[str, Any], needs: _Needs, metrics: Iterable[str]) -> list[Any]:
+def _dependencies(
+    body: Mapping[str, Any], needs: _Needs, metrics: Iterable[str], records: Iterable[str]
+) -> list[Any]:
     """Data dependencies as they stand, but for what is kept here; then the code."""
     kept = (WEIGHTS, OWN_RENDERER)
-    data = [one for one in body.get("deps", []) if not _is_code(one) and one not in kept]
+    data = [
+        one
+        for one in body.get("deps", [])
+        if not _is_code(one) and one not in kept and not _is_record(one)
+    ]
     if any(_is_metrics(one) for one in data):
         first = next(number for number, one in enumerate(data) if _is_metrics(one))
         others = [one for one in data if not _is_metrics(one)]
         data = [*others[:first], *metrics, *others[first:]]
     own = [OWN_RENDERER] if needs.renderer else []
-    return [*data, *own, *([WEIGHTS] if needs.weights else []), *needs.code]
+    return [*data, *records, *own, *([WEIGHTS] if needs.weights else []), *needs.code]
+
+
+def _is_record(value: Any) -> bool:
+    """Whether a path, or an output with its settings, is a lineage record."""
+    names = [value] if isinstance(value, str) else list(value)
+    return all(Path(name).parent == FOLDER for name in names)
+
+
+def _own_record(name: str, stage: Mapping[str, Any]) -> str:
+    """Where a stage of ``dvc.yaml`` leaves its record."""
+    return record_path(f"{name}@${{item}}" if "foreach" in stage else name).as_posix()
+
+
+def _records_of_others(
+    content: Mapping[str, Any], body: Mapping[str, Any], params: Params | None
+) -> list[str]:
+    """Records that ``report`` reads; as they stand where there are no parameters."""
+    if params is None:
+        return [one for one in body.get("deps", []) if isinstance(one, str) and _is_record(one)]
+    found = []
+    for name, stage in content["stages"].items():
+        if name == _REPORT:
+            continue
+        items: list[str | None] = [None]
+        if "foreach" in stage:
+            section, key = stage["foreach"].strip("${}").split(".")
+            items = list(getattr(getattr(params, section), key))
+        found += [record_path(name if item is None else f"{name}@{item}") for item in items]
+    return [path.as_posix() for path in found]
 
 
 def _is_metrics(value: Any) -> bool:
@@ -141,16 +179,20 @@ def rewrite(text: str, root: Path = ROOT, params: Params | None = None) -> str:
     ruamel.indent(mapping=2, sequence=2, offset=0)
     content = ruamel.load(text)
     metrics = _metrics(params, content)
-    for body in _bodies(content).values():
+    for name, body in _bodies(content).items():
         needs = _Needs(body, root, params)
-        _set(body, "deps", _dependencies(body, needs, metrics))
+        records = _records_of_others(content, body, params) if name == _REPORT else []
+        _set(body, "deps", _dependencies(body, needs, metrics, records))
         parameters = [*_named_keys(body)]
         if needs.assets:
             parameters.append({CATALOGUE: [f"assets.{name}" for name in needs.assets]})  # type: ignore[arg-type]
         if parameters or "params" in body:
             _set(body, "params", parameters)
-        if any(_is_metrics(name) for item in body.get("metrics", []) for name in item):
-            _set(body, "metrics", [{name: {"cache": False}} for name in metrics])
+        outs = [one for one in body.get("outs", []) if not _is_record(one)]
+        own = _own_record(name, content["stages"][name])
+        _set(body, "outs", [*outs, {own: {"cache": False}}])
+        if any(_is_metrics(one) for item in body.get("metrics", []) for one in item):
+            _set(body, "metrics", [{one: {"cache": False}} for one in metrics])
     buffer = io.StringIO()
     ruamel.dump(content, buffer)
     return buffer.getvalue()
@@ -169,7 +211,7 @@ def differences(text: str, root: Path = ROOT, params: Params | None = None) -> l
     wrong = []
     for name, body in _bodies(content).items():
         needed = _bodies(right)[name]
-        for key in ("deps", "params", "metrics"):
+        for key in ("deps", "params", "outs", "metrics"):
             here, there = _flat(body.get(key, [])), _flat(needed.get(key, []))
             wrong += [f"{name}: {item} is missing from {key}" for item in sorted(there - here)]
             why = "not imported" if key == "deps" else "not used"

@@ -37,8 +37,9 @@ from pipelines.evaluate_sync import (
 )
 from pipelines.inputs import require_made
 from pipelines.jobs import Job, Worker, run, units_of
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
-from pipelines.params import load
+from pipelines.params import Params, load
 from pipelines.quarantine import write_table
 from pipelines.scores import SCORES, SPLIT, read_scores, tested_clips
 from pipelines.work_cache import WorkCache, local_shards
@@ -224,39 +225,57 @@ def write_metrics(records: Mapping[str, list[ClipRecord]], folder: Path) -> None
         write_table(folder / "clips" / f"{dataset}.parquet", clip_rows(clips), CLIP_TABLE_SCHEMA)
 
 
-def main() -> None:
-    """Evaluate every generated clip, then average."""
-    params = load()
+def plan(params: Params) -> Job:
+    """The stage's work.
+
+    Raises:
+        StageError: a stage before has not finished.
+    """
     scores = {SCORES / f"{dataset}.json": "score" for dataset in params.datasets.sets}
     require_made({SPLIT: "split", **scores})
     units = units_of(tested_clips(), [VIDEOS, CROPS])
     donors = choose_donors([clip for unit in units for clip in unit.clips])
     sync = params.sync.model_dump(include={"network", "weights", "region"})
     section = params.evaluate.model_dump(exclude={"deadline_s", "truth"})
-    run(
-        Job(
-            stage="evaluate",
-            worker="pipelines.evaluate:make_worker",
-            params={**section, "sync": sync, "donors": sound_places(donors, units, CROPS)},
-            units=tuple(with_donors(unit, donors, units, CROPS) for unit in units),
-            output=OUTPUT,
-            budget=params.budgets.evaluate,
-            deadline_s=params.evaluate.deadline_s,
-            seed=params.seed,
-            assets=("dlib_68", *weights_of_sync(params.sync)),
-            corpus_inputs=trained_inputs(params.sync),
-            packages=("dlib-bin", "numpy", "av", "torch", "pillow", "scipy"),
-        ),
-        params.ray,
-        params.storage,
+    return Job(
+        stage="evaluate",
+        worker="pipelines.evaluate:make_worker",
+        params={**section, "sync": sync, "donors": sound_places(donors, units, CROPS)},
+        units=tuple(with_donors(unit, donors, units, CROPS) for unit in units),
+        output=OUTPUT,
+        budget=params.budgets.evaluate,
+        deadline_s=params.evaluate.deadline_s,
+        seed=params.seed,
+        assets=("dlib_68", *weights_of_sync(params.sync)),
+        corpus_inputs=trained_inputs(params.sync),
+        packages=("dlib-bin", "numpy", "av", "torch", "pillow", "scipy"),
     )
-    shards = local_shards(OUTPUT, WorkCache.of(params.storage.root))
+
+
+def write_all(shards: Sequence[Path], params: Params, folder: Path = METRIC_FILES) -> None:
+    """Write the metric files of a finished stage.
+
+    Args:
+        shards: of ``data/evaluation``.
+        params: of the run.
+        folder: of the metric files.
+
+    Raises:
+        StageError: a clip has not been scored.
+    """
     records = {
         dataset: [with_scores(record, read_scores(dataset)) for record in clips]
         for dataset, clips in read_records(shards, params.datasets.sets).items()
     }
-    write_metrics(records, METRIC_FILES)
+    write_metrics(records, folder)
+
+
+def main() -> None:
+    """Evaluate every generated clip, then average."""
+    params = load()
+    run(plan(params), params.ray, params.storage)
+    write_all(local_shards(OUTPUT, WorkCache.of(params.storage.root)), params)
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(with_lineage(main)))

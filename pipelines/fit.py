@@ -16,6 +16,7 @@ from dimitra.morphable.bfm import read as read_bfm
 from dimitra.morphable.deng import DengWeightsError, ReconNet, load_weights
 from pipelines.fitters.precomputed import with_files
 from pipelines.jobs import BatchWorker, Job, Resources, Worker, read_manifest, run, units_of
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import FitParams, Params, load
 
@@ -121,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, FaceModelFileError, DengWeightsError))
+    sys.exit(guarded(with_lineage(main), FaceModelFileError, DengWeightsError))

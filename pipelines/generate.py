@@ -28,6 +28,7 @@ from dimitra.diffusion.spacing import spaced_steps
 from dimitra.seeds import clip_seed
 from dimitra.shards import Members, Sidecar, npz_bytes
 from pipelines.jobs import Job, Unit, Worker, read_manifest, run
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import Params, load
 from pipelines.units import sidecars_of
@@ -131,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(with_lineage(main)))

@@ -27,6 +27,7 @@ from dimitra.shards import (
 )
 from pipelines.errors import BudgetError
 from pipelines.jobs import Job, Unit, run
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import DatasetsParams, Params, load
 from pipelines.progress import console
@@ -282,4 +283,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, LayoutError))
+    sys.exit(guarded(with_lineage(main), LayoutError))

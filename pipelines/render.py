@@ -28,6 +28,7 @@ from dimitra.render.mesh import MeshRenderer, freeze_pose, resize_reference
 from dimitra.render.pirender_weights import PIRenderError
 from dimitra.shards import Members, read_npz
 from pipelines.jobs import Job, Resources, Worker, read_manifest, run, units_of
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import TRAINED, Params, load
 
@@ -183,4 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, PIRenderError))
+    sys.exit(guarded(with_lineage(main), PIRenderError))

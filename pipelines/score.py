@@ -31,6 +31,7 @@ from dimitra.morphable.opening import opening_direction
 from dimitra.shards import iterate_shard, json_bytes, read_npz, write_atomic
 from pipelines.errors import StageError
 from pipelines.inputs import require_made
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import Params, load
 from pipelines.progress import console
@@ -346,4 +347,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(with_lineage(main)))

@@ -33,6 +33,7 @@ from dimitra.shards import (
     write_atomic,
 )
 from pipelines.jobs import Job, Unit, Worker, read_manifest, run, units_of
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import load
 from pipelines.quarantine import write_table
@@ -250,4 +251,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(with_lineage(main)))

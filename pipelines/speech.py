@@ -37,6 +37,7 @@ from pipelines.aligning import (
 )
 from pipelines.aligning import PACKAGES as ALIGNER_PACKAGES
 from pipelines.jobs import Job, Resources, read_manifest, run, units_of
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import load
 
@@ -166,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, DictionaryError, EncoderError, MfaError, MfaMissingError))
+    sys.exit(guarded(with_lineage(main), DictionaryError, EncoderError, MfaError, MfaMissingError))

@@ -14,6 +14,7 @@ from dimitra.datasets.split import SIDES, SPLIT_SCHEMA, Side, SplitError, absent
 from dimitra.shards import json_bytes, write_atomic
 from pipelines.errors import StageError
 from pipelines.jobs import read_manifest
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import DatasetsParams, load
 from pipelines.progress import console
@@ -105,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, SplitError))
+    sys.exit(guarded(with_lineage(main), SplitError))

@@ -32,6 +32,7 @@ from dimitra.shards import read_sidecar
 from pipelines.closure import code_digest
 from pipelines.connection import LOCAL, address_of
 from pipelines.errors import StageError
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.motion_plot import draw
 from pipelines.params import Params, load
@@ -215,4 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, own_arguments=True))
+    sys.exit(guarded(with_lineage(main), own_arguments=True))

@@ -37,6 +37,7 @@ from dimitra.torch_file import TorchFileError
 from pipelines.closure import code_digest
 from pipelines.errors import StageError
 from pipelines.inputs import require_made
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import Params, load
 from pipelines.progress import console
@@ -274,4 +275,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(with_lineage(main)))

@@ -26,6 +26,7 @@ from dimitra.sync.pictures import MOUTH_SIZE, boxes_of, cut
 from dimitra.sync.training import SyncClip, SyncStep, SyncTraining, SyncTrainingError, train
 from pipelines.closure import code_digest
 from pipelines.jobs import Unit, read_manifest, units_of
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import StageError, guarded
 from pipelines.params import Params, load
 from pipelines.progress import console, progress_bar
@@ -142,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, SyncTrainingError))
+    sys.exit(guarded(with_lineage(main), SyncTrainingError))

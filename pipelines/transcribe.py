@@ -12,6 +12,7 @@ from dimitra.media.audio import decode_flac
 from dimitra.shards import Members
 from dimitra.speech.transcript import AUTO, RecogniserError, WhisperRecogniser, dataset_transcript
 from pipelines.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import load
 
@@ -84,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, RecogniserError))
+    sys.exit(guarded(with_lineage(main), RecogniserError))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -209,6 +210,59 @@ def test_broken_clips_are_quarantined_with_their_reason(
         assert balance["clips_in"] == balance["clips_out"] + balance["quarantined"], path
 
 
+def audit(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and findings of an audit of the clone."""
+    result = subprocess.run(
+        [sys.executable, "-m", "pipelines.audit_command", *arguments, "--json"],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(folder),
+            "DIMITRA_CACHE_DIR": str(folder.parent / "cache"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode in (0, 1), result.stderr
+    return result.returncode, json.loads(result.stdout)
+
+
+def test_every_number_is_audited(clone: tuple[Path, dict[str, str], str]) -> None:
+    folder, broken, _ = clone
+    code, found = audit(folder, "metrics/chorus.json", "--verify", "--replay")
+    assert code == 0, found["findings"]
+    assert not [one for one in found["findings"] if one["where"].startswith(("data/", "models/"))]
+    assert found["replay"]["differing"] == 0
+    assert found["split"]["chorus"]["shared"] == {"identities": 0, "source_videos": 0}
+    assert {one["stage"] for one in found["stages"]} == {*STAGES} - {"report"}
+    clip = next(clip for clip, reason in broken.items() if reason == "no_face")
+    (history,) = audit(folder, clip)[1]["history"]
+    assert [(row["stage"], row["reason"]) for row in history["quarantined"]] == [
+        ("crop", "no_face")
+    ]
+
+
+@pytest.mark.parametrize("name", ["data/shards/*.tar", "models/pose/model.safetensors"])
+def test_a_flipped_byte_is_found_and_named(
+    clone: tuple[Path, dict[str, str], str], name: str
+) -> None:
+    folder = clone[0]
+    path = sorted(folder.glob(name))[0]
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(damaged) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(bytes(damaged))
+    try:
+        code, found = audit(folder, "metrics/chorus.json", "--verify")
+    finally:
+        path.write_bytes(whole)
+    assert code == 1
+    broken = [one["where"] for one in found["findings"] if one["kind"] == "broken"]
+    assert broken == [str(path.relative_to(folder))]
+
+
 def test_second_repro_does_nothing(clone: tuple[Path, dict[str, str], str]) -> None:
     assert stages_run(run(clone[0], "dvc", "repro")) == []
 
@@ -230,6 +284,9 @@ def test_a_training_parameter_reruns_what_follows_it(
     clone: tuple[Path, dict[str, str], str],
 ) -> None:
     folder = clone[0]
+    run(folder, "git", "add", "-A")
+    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    run(folder, "git", *identity, "commit", "-qm", "run")
     path = folder / "params.yaml"
     original = path.read_text()
     params = yaml.safe_load(original)
@@ -240,6 +297,8 @@ def test_a_training_parameter_reruns_what_follows_it(
         after = ["generate", "score", "render", "evaluate", "report"]
         assert ran[:2] == ["train@lips", "generate"]
         assert sorted(ran[1:]) == sorted(after)
+        causes = audit(folder, "metrics/chorus.json", "--diff", "HEAD")[1]["causes"]
+        assert [(one["kind"], one["what"]) for one in causes] == [("parameter", "train.lips.steps")]
     finally:
         path.write_text(original)
         run(folder, "dvc", "repro")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
 from pipelines.params import load
 from pipelines.report.page import render_page
@@ -18,4 +19,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(with_lineage(main)))

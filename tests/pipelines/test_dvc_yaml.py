@@ -115,9 +115,13 @@ def test_rewrite_mends_what_the_check_finds_and_touches_nothing_else(tmp_path: P
     wrong = differences(text, tmp_path)
     assert "crop: dimitra/unused.py is in deps, but not imported" in wrong
     assert "crop: dimitra/seeds.py is missing from deps" in wrong
+    assert "crop: lineage/crop.json is missing from outs" in wrong
     mended = rewrite(text, tmp_path)
     assert differences(mended, tmp_path) == []
     assert rewrite(mended, tmp_path) == mended
+    ours = "    - lineage/crop.json:\n        cache: false\n"
+    assert mended.endswith(ours)
+    mended = mended.removesuffix(ours)
     kept = "".join(line for line in mended.splitlines(keepends=True) if "imitra" not in line)
     assert kept.replace("    - pipelines/__init__.py\n    - pipelines/crop.py\n", "") == (
         text.replace("    - dimitra/unused.py\n", "")
@@ -149,3 +153,23 @@ def test_what_does_not_follow_the_parameters_is_found_and_mended() -> None:
     assert differences(text.replace("    - weights.yaml\n", "", 1), params=sample) == [
         "crop: weights.yaml is missing from deps"
     ]
+
+
+def test_every_stage_leaves_a_record_and_the_report_reads_those_of_all_others() -> None:
+    found = {}
+    for name, body in STAGES.items():
+        records = [
+            path
+            for one in body["outs"]
+            if isinstance(one, dict)
+            for path, settings in one.items()
+            if path.startswith("lineage/")
+            and settings == {"cache": False}  # in git, not in DVC's cache
+        ]
+        assert len(records) == 1, name
+        found[name] = records[0]
+    assert found["train"] == "lineage/train-${item}.json"
+    read = {path for path in STAGES["report"]["deps"] if str(path).startswith("lineage/")}
+    parts = {f"lineage/train-{part}.json" for part in load(ROOT / "params.yaml").train.parts}
+    once = {found[name] for name in STAGES if name not in ("train", "train_renderer", "report")}
+    assert read == once | parts

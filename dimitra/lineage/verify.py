@@ -1,0 +1,237 @@
+"""Reads everything again that is here, and compares it with the records: ``--verify``."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from dimitra.lineage.findings import Finding, absent, broken, differs
+from dimitra.lineage.raw import MANIFEST
+from dimitra.lineage.record import Artefact, LineageRecord
+from dimitra.lineage.sides import read_table
+from dimitra.lineage.tree import read_artefact
+from dimitra.shards import Sidecar, json_bytes, list_sidecars, sha256_file, sidecar_path
+
+_MALFORMED = "malformed"
+
+
+def _check_files(artefact: Artefact, root: Path) -> Iterator[Finding]:
+    """Every file of an artefact that its record lists."""
+    if not artefact.files and (root / artefact.path).is_dir():
+        return
+    listed: Mapping[str, str | None] = artefact.files or {"": artefact.sha256}
+    for name, digest in listed.items():
+        path = f"{artefact.path}/{name}" if name else artefact.path
+        place = root / path
+        if not place.is_file():
+            yield broken(path, "it is missing, though other files of its stage are here")
+        elif sha256_file(place) != digest:
+            yield broken(path, differs(digest, sha256_file(place)))
+
+
+def _check_shards(record: LineageRecord, root: Path) -> Iterator[Finding]:
+    """The bytes of every shard, and that its sidecar tells the same."""
+    if not record.shards:
+        return
+    told: dict[Path, str] = {}
+    for output in record.outputs:
+        if (root / output.path).is_dir():
+            try:
+                sidecars = list_sidecars(root / output.path)
+            except (KeyError, TypeError, ValueError) as error:
+                yield broken(output.path, f"a JSON file in it cannot be read: {error}")
+                return
+            told |= {path: sidecar.sha256 for path, sidecar in sidecars.items()}
+    for shard in record.shards:
+        place = root / shard.path
+        if not place.parent.is_dir():
+            continue
+        sidecar = told.pop(place, None)
+        if sidecar is None:
+            yield broken(shard.path, "its sidecar is missing")
+        elif sidecar != shard.sha256:
+            yield broken(shard.path, f"its sidecar tells {differs(shard.sha256, sidecar)}")
+        if not place.is_file():
+            yield absent(shard.path, "the shard is kept elsewhere")
+        elif sha256_file(place) != shard.sha256:
+            yield broken(shard.path, differs(shard.sha256, sha256_file(place)))
+    for place in told:
+        yield broken(str(place.relative_to(root)), "the record does not tell of this shard")
+
+
+def _digest(path: str, root: Path) -> str | None:
+    """Digest of an output as it lies here."""
+    try:
+        return read_artefact(path, root).sha256
+    except (KeyError, TypeError, ValueError):  # a sidecar; told where shards are checked
+        return _MALFORMED
+
+
+def _check_outputs(record: LineageRecord, root: Path) -> Iterator[Finding]:
+    for output in record.outputs:
+        place = root / output.path
+        if not place.exists():
+            yield absent(output.path, f"output of {record.stage}")
+            continue
+        found = list(_check_files(output, root))
+        yield from found
+        if found or _digest(output.path, root) in (output.sha256, _MALFORMED):
+            continue
+        edited = list(_edited_sidecars(record, output.path, root))
+        yield from edited
+        if not edited:
+            yield broken(output.path, "it holds files that the record does not tell of")
+
+
+def _edited_sidecars(record: LineageRecord, output: str, root: Path) -> Iterator[Finding]:
+    """Sidecars that are not what their shard and the record make."""
+    for shard in record.shards:
+        place = root / shard.path
+        if not shard.path.startswith(f"{output}/") or not place.is_file():
+            continue
+        try:
+            with tarfile.open(place) as archive:
+                clips = dict.fromkeys(name.partition(".")[0] for name in archive.getnames())
+        except tarfile.TarError:  # told where shards are checked
+            continue
+        made = Sidecar(place.name, shard.sha256, shard.size_bytes, shard.clips, tuple(clips))
+        if sidecar_path(place).read_bytes() != json_bytes(asdict(made)):
+            name = sidecar_path(Path(shard.path)).as_posix()
+            yield broken(name, "the sidecar is not what its shard makes")
+
+
+def _check_raw(record: LineageRecord, root: Path) -> Iterator[Finding]:
+    """Raw videos against the manifest."""
+    base = str(record.params.get("datasets.root", "datasets"))
+    manifest = root / MANIFEST / "clips.parquet"
+    if not (root / base).is_dir():
+        yield absent(base, "raw videos")
+        return
+    if not manifest.is_file():
+        yield absent(MANIFEST.as_posix(), "without it raw videos cannot be compared")
+        return
+    columns = ["dataset", "path", "audio_path", "sha256"]
+    done: set[tuple[str, str]] = set()
+    try:
+        rows = read_table(manifest, columns).to_pylist()
+    except (OSError, ValueError) as error:
+        yield broken(f"{MANIFEST.as_posix()}/clips.parquet", f"it cannot be read: {error}")
+        return
+    for row in rows:
+        key = f"datasets.sets.{row['dataset']}.path"
+        folder = f"{base}/{record.params[key]}"
+        if (row["dataset"], row["path"]) in done:
+            continue
+        done.add((row["dataset"], row["path"]))
+        name = f"{folder}/{row['path']}"
+        names = [row["path"], *filter(None, [row["audio_path"]])]
+        files = [root / folder / one for one in names]
+        if not all(file.is_file() for file in files):
+            yield absent(name, "raw video")
+            continue
+        digest = _sha256_of(files)
+        if digest != row["sha256"]:
+            yield broken(
+                name, f"sha256 {digest[:12]}..., the manifest says {row['sha256'][:12]}..."
+            )
+
+
+def _sha256_of(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_code(records: Sequence[LineageRecord], root: Path) -> Iterator[Finding]:
+    """The files at the recorded commit are those of the record."""
+    git = shutil.which("git")
+    wanted: dict[tuple[str, str], str] = {}
+    for record in records:
+        if record.code.commit is not None and record.code.uncommitted is None:
+            wanted |= {(record.code.commit, path): sha for path, sha in record.code.files.items()}
+    if git is None or not wanted:
+        return
+    result = subprocess.run(  # noqa: S603 - an argument list, no shell
+        [git, "cat-file", "--batch"],
+        cwd=root,
+        input="".join(f"{commit}:{path}\n" for commit, path in wanted).encode(),
+        capture_output=True,
+        check=False,
+    )
+    for (commit, path), content in zip(wanted, _objects(result.stdout), strict=False):
+        if content is None:
+            yield absent(f"{commit[:12]}:{path}", "this clone does not have that commit")
+        elif hashlib.sha256(content).hexdigest() != wanted[commit, path]:
+            yield broken(path, f"at commit {commit[:12]} it is not what the record says")
+
+
+def _objects(output: bytes) -> Iterator[bytes | None]:
+    """Contents that ``git cat-file --batch`` answers with; None for what it does not know."""
+    place = 0
+    while place < len(output):
+        end = output.index(b"\n", place)
+        head = output[place:end].split()
+        place = end + 1
+        if head[-1] == b"missing":
+            yield None
+            continue
+        size = int(head[-1])
+        yield output[place : place + size]
+        place += size + 1
+
+
+def _check_weights(records: Sequence[LineageRecord]) -> Iterator[Finding]:
+    """Third-party weights in the store."""
+    from dimitra.assets import AssetError, asset_sha256, verify
+
+    seen: Mapping[str, str | None] = {
+        asset.reference: asset.sha256 for record in records for asset in record.assets
+    }
+    for reference, digest in seen.items():
+        try:
+            state = verify(reference)
+            known = asset_sha256(reference) if state == "ok" else None
+        except AssetError as error:
+            yield absent(reference, str(error))
+            continue
+        if state == "missing":
+            yield absent(reference, "not in the store of weights: dimitra assets fetch")
+        elif state == "wrong":
+            yield broken(reference, "its bytes in the store are not those of its sha256")
+        elif known != digest:
+            yield broken(reference, differs(digest, known))
+
+
+def verify_records(records: Sequence[LineageRecord], root: Path) -> Iterator[Finding]:
+    """Hash all outputs and sources of stages again.
+
+    Args:
+        records: of the stages.
+        root: the checkout.
+    """
+    made = {output.path for record in records for output in record.outputs}
+    seen: set[str] = set()
+    for record in records:
+        yield from _check_outputs(record, root)
+        yield from _check_shards(record, root)
+        for one in record.inputs:
+            if one.path in seen or any(one.path == path for path in made):
+                continue
+            seen.add(one.path)
+            if one.path == record.params.get("datasets.root"):
+                yield from _check_raw(record, root)
+                yield from _check_files(one, root) if (root / one.path).is_dir() else ()
+            elif not (root / one.path).exists():
+                yield absent(one.path, f"input of {record.stage}")
+            else:
+                yield from _check_files(one, root)
+    yield from _check_code(records, root)
+    yield from _check_weights(records)
