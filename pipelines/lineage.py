@@ -181,7 +181,7 @@ def _running(root: Path) -> Stage | None:
     spec = vars(sys.modules["__main__"]).get("__spec__")
     if spec is None or not (root / "dvc.yaml").is_file():
         return None
-    command = shlex.join(["python", "-m", spec.name, *sys.argv[1:]])
+    command = shlex.join(["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]])
     return next((stage for stage in read_stages(root) if stage.command == command), None)
 
 

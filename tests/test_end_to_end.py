@@ -182,7 +182,9 @@ def test_every_stage_runs_and_leaves_its_outputs(clone: tuple[Path, dict[str, st
                 assert table[method][metric]["n"] > 0
     page = (folder / "report" / "index.html").read_text()
     assert "F-LMD" in page
-    for video in re.findall(r'src="([^"]+\.mp4)', page):
+    videos = re.findall(r'"(videos/[^"]+\.mp4)"', page)
+    assert videos
+    for video in videos:
         with av.open(str(folder / "report" / video)) as container:
             assert container.duration
     croissant = json.loads((folder / "data" / "shards" / "croissant.json").read_text())

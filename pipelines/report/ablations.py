@@ -10,7 +10,7 @@ from dimitra.metrics.definitions import COEFFICIENT_METRICS, Metric
 from pipelines.ablations import COMPARED, SHARED_CHANGES, VARIANTS, aim_of, findings, relative
 from pipelines.charts import BarChart, bar_chart
 from pipelines.report.audit import ablation_anchor
-from pipelines.report.tables import number
+from pipelines.report.tables import DASH, Cell, detail, number
 
 _SHOWN = (
     "mouth_mae_fit",
@@ -33,18 +33,16 @@ class AblationRow:
     Attributes:
         label: as printed.
         params: what differs from the full model.
-        cells: a text for each of ``METRICS``.
+        cells: one for each of ``METRICS``.
         experiment: name of the DVC experiment.
         commit: baseline of the experiment.
-        audit: anchor of its card.
     """
 
     label: str
     params: str
-    cells: tuple[str, ...]
+    cells: tuple[Cell, ...]
     experiment: str
     commit: str
-    audit: str
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,11 @@ class AblationTable:
     findings: tuple[str, ...]
 
 
-def _text(row: Mapping[str, Any], metric: Metric) -> str:
-    return number(row.get(metric.key, {}).get("value"), metric.decimals)
+def _cell(row: Mapping[str, Any], metric: Metric, audit: str) -> Cell:
+    item = row.get(metric.key)
+    if item is None:
+        return Cell(DASH, "not measured", audit)
+    return Cell(number(item["value"], metric.decimals), detail(item), audit)
 
 
 def _chart(entries: Mapping[str, Any], dataset: str) -> BarChart | None:
@@ -103,7 +104,8 @@ def ablation_tables(entries: Mapping[str, Any]) -> tuple[AblationTable, ...]:
                 for key, value in lineage["params"].items()
                 if key not in SHARED_CHANGES
             )
-            cells = tuple(_text(one["metrics"][dataset], metric) for metric in METRICS)
+            audit = ablation_anchor(variant.key)
+            cells = tuple(_cell(one["metrics"][dataset], metric, audit) for metric in METRICS)
             commit = lineage["baseline_commit"][:10]
             rows.append(
                 AblationRow(
@@ -112,7 +114,6 @@ def ablation_tables(entries: Mapping[str, Any]) -> tuple[AblationTable, ...]:
                     cells=cells,
                     experiment=lineage["experiment"],
                     commit=commit,
-                    audit=ablation_anchor(variant.key),
                 )
             )
         said = tuple(findings(entries, dataset))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dimitra.lineage.record import LineageRecord
 from dimitra.metrics.definitions import (
     COEFFICIENT_METRICS,
     DECIMALS,
@@ -18,7 +19,7 @@ from dimitra.metrics.definitions import (
 from dimitra.metrics.version import code_digest
 from pipelines.report import lineage
 from pipelines.report.digests import split_digest
-from pipelines.report.lineage import Lineage, Record
+from pipelines.report.lineage import Lineage
 from pipelines.report.tables import GENERATED, anchor, interval, number
 
 SHORT = 16
@@ -65,22 +66,21 @@ class AuditCard:
     facts: tuple[Fact, ...]
 
 
-def _short(digest: Any) -> str:
-    return str(digest)[:SHORT] if digest else "not known"
+def _short(digest: str | None) -> str:
+    return digest[:SHORT] if digest else "not known"
 
 
-def _commit(code: Mapping[str, Any]) -> str:
-    return str(code.get("commit") or "not known")[:10]
+def _commit(record: LineageRecord) -> str:
+    return (record.code.commit or "not known")[:10]
 
 
-def _stage_fact(name: str, stage: str, record: Record | None) -> Fact:
+def _stage_fact(name: str, stage: str, record: LineageRecord | None) -> Fact:
     if record is None:
         return Fact(name, f"{stage}: no lineage record")
-    code = record.get("code") or {}
-    changed = ", with uncommitted changes" if code.get("uncommitted") else ""
+    changed = ", with uncommitted changes" if record.code.uncommitted else ""
     return Fact(
         name,
-        f"{stage}, commit {_commit(code)}{changed}, code {_short(code.get('digest'))}",
+        f"{stage}, commit {_commit(record)}{changed}, code {_short(record.code.digest)}",
         lineage.anchor(stage),
     )
 
@@ -90,25 +90,25 @@ def _checkpoint(part: str, known: Lineage, digests: Mapping[str, str]) -> Fact:
     name = f"Checkpoint {part}"
     if record is None:
         return Fact(name, f"sha256 {_short(digests.get(part))}; commit and parameters not recorded")
-    code = record.get("code") or {}
-    model = (record.get("digests") or {}).get("model") or digests.get(part)
     return Fact(
         name,
-        f"sha256 {_short(model)}, commit {_commit(code)}, "
-        f"parameters {_short(lineage.params_digest(record))}",
-        lineage.anchor(f"train@{part}"),
+        f"sha256 {_short(record.digests.get('model') or digests.get(part))}, "
+        f"commit {_commit(record)}, parameters {_short(lineage.params_digest(record))}",
+        lineage.anchor(record.stage),
     )
 
 
-def _weights(record: Record | None) -> list[Fact]:
+def _weights(record: LineageRecord | None) -> list[Fact]:
     """Third-party weights that the evaluation loads."""
+    if record is None:
+        return []
     return [
         Fact(
-            f"Weights {one['reference'] if 'reference' in one else one['name']}",
-            f"sha256 {_short(one.get('sha256'))}, {one.get('licence') or 'licence not known'}",
-            lineage.anchor("evaluate"),
+            f"Weights {one.reference}",
+            f"sha256 {_short(one.sha256)}, {one.licence}",
+            lineage.anchor(record.stage),
         )
-        for one in (record or {}).get("assets") or ()
+        for one in record.assets
     ]
 
 
@@ -164,7 +164,8 @@ def _data(dataset: str, behind: Behind) -> list[Fact]:
         linked("Split", f"sha256 {_short(behind.split)}", "split"),
     ]
     shard = known.of("shard")
-    whole = lineage.output_digest(shard, "data/shards")
+    output = shard.output("data/shards") if shard else None
+    whole = output.sha256 if output else None
     if whole or behind.shards:
         of = f"folder sha256 {_short(whole)}" if whole else f"index sha256 {_short(behind.shards)}"
         facts.append(linked("Shards", of, "shard"))

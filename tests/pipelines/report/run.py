@@ -6,7 +6,6 @@ Frame t of every video is of one grey, ``grey(t)``, so that a test can see which
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from dimitra.clips import MANIFEST_SCHEMA, QUARANTINE_SCHEMA, Clip
+from dimitra.lineage.record import (
+    Artefact,
+    AssetUse,
+    CodeVersion,
+    LineageRecord,
+    write_record,
+)
 from dimitra.media.mp4 import encode_mp4
 from dimitra.metrics.definitions import METHODS, METRICS
 from dimitra.metrics.records import CLIP_TABLE_SCHEMA, ClipRecord, clip_rows, tabulate
@@ -265,52 +271,39 @@ def digest(*words: str) -> str:
     return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
 
+def artefact(path: str, size: int) -> Artefact:
+    return Artefact(path, digest(path), size)
+
+
 def write_lineage(root: Path) -> None:
     """Records of every stage of ``FLOW``, with digests of their own."""
     for stage, (inputs, output) in FLOW.items():
         name, _, part = stage.partition("@")
-        record = {
-            "schema": 1,
-            "stage": stage,
-            "command": f"python -m pipelines.{name}" + (f" --part {part}" if part else ""),
-            "code": {
-                "commit": digest("commit", name)[:40],
-                "uncommitted": digest("changed") if stage == "render" else None,
-                "digest": digest("code", name),
-                "files": {f"pipelines/{name}.py": digest("file", name)},
-            },
-            "params": {"seed": 20250217, f"{name}.deadline_s": 300.0},
-            "inputs": [
-                {"path": one, "sha256": digest(one), "size_bytes": 123_456, "files": {}}
-                for one in sorted(inputs)
-            ],
-            "outputs": [
-                {"path": output, "sha256": digest(output), "size_bytes": 1_234_567, "files": {}}
-            ],
-            "shards": [],
-            "clips": {"in": 8, "out": 6, "quarantined": 2, "reasons": {"no_face": 2}}
+        record = LineageRecord(
+            stage=stage,
+            command=f"python -m pipelines.{name}" + (f" --part {part}" if part else ""),
+            code=CodeVersion(
+                commit=digest("commit", name)[:40],
+                uncommitted=digest("changed") if stage == "render" else None,
+                digest=digest("code", name),
+                files={f"pipelines/{name}.py": digest("file", name)},
+            ),
+            params={"seed": 20250217, f"{name}.deadline_s": 300.0},
+            inputs=tuple(artefact(one, 123_456) for one in sorted(inputs)),
+            outputs=(artefact(output, 1_234_567),),
+            clips={"in": 8, "out": 6, "quarantined": 2, "reasons": {"no_face": 2}}
             if stage == "crop"
             else None,
-            "assets": [
-                {
-                    "name": "dlib_68",
-                    "reference": "dlib_68",
-                    "sha256": digest("dlib"),
-                    "licence": "CC0-1.0",
-                    "source": "pypi:face-recognition-models==0.3.0",
-                }
-            ]
+            assets=(AssetUse("dlib_68", "dlib_68", digest("dlib"), "CC0-1.0", "pypi:a==1!b"),)
             if stage == "evaluate"
-            else [],
-            "tools": {"ffmpeg": "8.0"},
-            "packages": {"lock_sha256": digest("lock")},
-            "seeds": {"seed": 20250217},
-            "environment": {"cpu": "x86_64"},
-            "digests": {"model": digest("model", part)} if part else {},
-            "sides": None,
-        }
-        path = root / "lineage" / f"{stage.replace('@', '-')}.json"
-        write_atomic(path, json.dumps(record, indent=2).encode())
+            else (),
+            tools={"ffmpeg": "8.0"},
+            packages={"lock_sha256": digest("lock")},
+            seeds={"seed": 20250217},
+            environment={"cpu": "x86_64"},
+            digests={"model": digest("model", part)} if part else {},
+        )
+        write_record(record, root)
 
 
 def make_run(root: Path) -> Params:

@@ -296,6 +296,8 @@ def test_ablations_are_shown_where_there_are_some(page: Page, tmp_path: Path) ->
     ids = {attributes["id"] for _, attributes in tags.attributes if "id" in attributes}
     assert {"ablations", "audit-ablation-full", "audit-ablation-no_phonemes"} <= ids
     assert "No phonemes: lips worse" in shown
+    table = shown[shown.index('id="ablations"') : shown.index('id="training"')]
+    assert table.count('<small class="count">n = 4</small>') == table.count('class="audited"') > 0
     assert shown.count('class="bar-0"') == 3
 
 

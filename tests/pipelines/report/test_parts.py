@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dimitra.lineage.record import CodeVersion, LineageRecord
 from pipelines.errors import StageError
 from pipelines.report import lineage, paired
 from pipelines.report.corpus import corpus_rows
 from pipelines.report.curves import read_curve, running_mean
 from pipelines.report.embedded import script_json
 from pipelines.report.quarantined import MOST_ROWS, shown
+from tests.pipelines.report.run import artefact
 
 
 def test_running_mean() -> None:
@@ -124,21 +126,28 @@ def test_which_method_is_better(
 def test_what_is_no_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "lineage").mkdir()
     assert lineage.read(tmp_path) == {}
-    for content in ("[]", '{"stage": 1}', '{"stage": "crop", '):
+    for content in ("[]", '{"schema": 1, "stage": "crop"}', '{"stage": "crop", '):
         (tmp_path / "lineage/crop.json").write_text(content)
-        with pytest.raises(StageError, match=r"lineage/crop\.json: no lineage record"):
+        with pytest.raises(StageError, match=r"lineage/crop\.json is no lineage record"):
             lineage.read(tmp_path)
 
 
 def test_stages_are_linked_by_what_they_read() -> None:
-    def record(inputs: list[str], output: str) -> dict[str, Any]:
-        return {"inputs": [{"path": p} for p in inputs], "outputs": [{"path": output}]}
+    def record(stage: str, inputs: list[str], output: str) -> LineageRecord:
+        return LineageRecord(
+            stage=stage,
+            command="",
+            code=CodeVersion(None, None, "c0de", {}),
+            params={},
+            inputs=tuple(artefact(path, 1) for path in inputs),
+            outputs=(artefact(output, 1),),
+        )
 
     found = lineage.linked(
         {
-            "shard": record(["data/motion"], "data/shards"),
-            "train@lips": record(["data/shards/index.parquet"], "models/lips"),
-            "export": record(["models"], "out"),
+            "shard": record("shard", ["data/motion"], "data/shards"),
+            "train@lips": record("train@lips", ["data/shards/index.parquet"], "models/lips"),
+            "export": record("export", ["models"], "out"),
         }
     )
     assert found.sources == ("data/motion",)
