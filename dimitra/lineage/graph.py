@@ -83,10 +83,19 @@ def check_links(graph: Graph, records: Sequence[LineageRecord]) -> Iterator[Find
                 sources.setdefault(one.path, (record.stage, one))
 
 
+def written(record: LineageRecord, path: str) -> str | None:
+    """Sha256 of an output, or of a file in one; None where the stage wrote none such."""
+    for output in record.outputs:
+        if path == output.path:
+            return output.sha256
+        if path.startswith(f"{output.path}/"):
+            return output.files.get(path.removeprefix(f"{output.path}/"))
+    return None
+
+
 def _check_made(record: LineageRecord, one: Artefact, maker: LineageRecord) -> Iterator[Finding]:
-    output = maker.output(one.path)
-    if output is None or output.sha256 != one.sha256:
-        wrote = None if output is None else output.sha256
+    wrote = written(maker, one.path)
+    if wrote is None or wrote != one.sha256:
         yield broken(
             one.path,
             f"{record.stage} read {short(one.sha256)} ({record_path(record.stage)}), "
