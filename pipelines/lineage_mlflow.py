@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dimitra.lineage.record import Artefact, LineageRecord, parse_record
-from pipelines.mlflow_store import open_experiment
+from pipelines.mlflow_store import one_writer, open_experiment
 
 DIGEST_LENGTH = 36
 """Characters that MLflow's database keeps of a digest."""
@@ -86,7 +86,8 @@ def main() -> int:
     path, facts = sys.argv[1], json.loads(sys.argv[2])
     os.nice(_NICENESS)
     record = parse_record(Path(path).read_bytes(), path)
-    log_lineage(record, _run_of(record.stage, facts.get("began")), facts)
+    with one_writer():
+        log_lineage(record, _run_of(record.stage, facts.get("began")), facts)
     return 0
 
 

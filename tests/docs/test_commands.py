@@ -35,7 +35,7 @@ def root() -> Any:
 
 def fault(command: Any, words: tuple[str, ...]) -> str | None:
     """What is wrong with the words after ``dimitra``, None where they can be parsed."""
-    while hasattr(command, "commands") and words:
+    while getattr(command, "commands", None) and words:
         if words[0].startswith(("-", "[")) or PLACEHOLDER.match(words[0]):
             break
         if words[0] not in command.commands:
