@@ -49,11 +49,8 @@ COLUMNS = (
         "sync_offset", "sync offset", "truth", "frames", 2,
         "Frames by which the sound comes too early, as SyncNet finds it.",
     ),
-    Metric(
-        "psnr", "PSNR", "higher", "dB", 2,
-        "Peak signal-to-noise ratio, of the mean squared error of all frames.",
-    ),
-    Metric("ssim", "SSIM", "higher", "", 3, "Structural similarity, mean over frames."),
+    _OF_A_RUN["psnr"],
+    _OF_A_RUN["ssim"],
 )  # fmt: skip
 """What is measured of a video against its reference."""
 

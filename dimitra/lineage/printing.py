@@ -95,7 +95,8 @@ def _assets(audit: Audit) -> Iterator[Table]:
     table = Table("weights", "which", "sha256", "licence", source, "stages", box=None)
     for one in audit.assets:
         cells = (one["name"], one["reference"], short(one["sha256"]), one["licence"])
-        table.add_row(*map(escape, (*cells, one["source"], ", ".join(one["stages"]))))
+        archive = one["source"].partition("!")[0]  # which of its files: --json
+        table.add_row(*map(escape, (*cells, archive, ", ".join(one["stages"]))))
     yield table
 
 
