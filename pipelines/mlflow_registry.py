@@ -116,12 +116,15 @@ def _data_tags() -> dict[str, str]:
     return {"split_digest": split["digest"], **versions}
 
 
+def _model_id(version: Any) -> str:
+    """Of the logged model that a version is of; a database names it in the source alone."""
+    return str(version.model_id or version.source.removeprefix("models:/"))
+
+
 def _read(client: MlflowClient, version: Any) -> ModelVersion:
-    metrics: dict[str, float] = {}
-    if version.model_id:
-        model = client.get_logged_model(version.model_id)
-        newest = sorted(model.metrics or (), key=lambda metric: metric.timestamp)
-        metrics = {metric.key: metric.value for metric in newest}
+    model = client.get_logged_model(_model_id(version))
+    newest = sorted(model.metrics or (), key=lambda metric: metric.timestamp)
+    metrics = {metric.key: metric.value for metric in newest}
     made_s = version.creation_timestamp / 1000
     return ModelVersion(version.name, int(version.version), made_s, dict(version.tags), metrics)
 
@@ -209,8 +212,7 @@ def register(
             }
             number = _make(models, params, name, run_id, tags)
         version = client.get_model_version(name, number)
-        if version.model_id:
-            _evaluate(client, version.model_id, run_id, values)
+        _evaluate(client, _model_id(version), run_id, values)
     return replace(_read(client, version), is_new=not found)
 
 
