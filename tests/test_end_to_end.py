@@ -188,7 +188,7 @@ def test_every_stage_runs_and_leaves_its_outputs(clone: tuple[Path, dict[str, st
         with av.open(str(folder / "report" / video)) as container:
             assert container.duration
     croissant = json.loads((folder / "data" / "shards" / "croissant.json").read_text())
-    assert any(item["@id"] == "index" for item in croissant["distribution"])
+    assert any(item["@id"] == "index.parquet" for item in croissant["distribution"])
     assert (folder / "mlflow.db").stat().st_size > 0
     assert "up to date" in run(folder, "dvc", "status")
 
