@@ -181,5 +181,8 @@ def show(entries: Mapping[str, Any]) -> None:
         console.print(table)
         for sentence in ablations.findings(entries, dataset):
             console.print(escape(sentence), soft_wrap=True)
+    commits = sorted({one["lineage"]["baseline_commit"][:12] for one in entries.values()})
+    if commits:
+        console.print(f"made at {', '.join(commits)}; the run of metrics/*.json may be a later one")
     if not datasets:
         console.print("metrics/ablations.json holds no numbers yet: dimitra ablations run")

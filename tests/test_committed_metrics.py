@@ -148,3 +148,36 @@ def test_lock_belongs_to_the_committed_parameters_and_metrics() -> None:
     for name in ("chorus", "lecture", "paired"):
         data = (ROOT / "metrics" / f"{name}.json").read_bytes()
         assert hashlib.md5(data, usedforsecurity=False).hexdigest() == outs[f"metrics/{name}.json"]
+
+
+README_ROWS = {
+    "ground truth": "ground_truth",
+    "Dimitra (HP)": "dimitra_hp",
+    "Dimitra (no HP)": "dimitra_no_hp",
+    "frozen first frame": "frozen_first_frame",
+    "ground truth with another clip's sound": "shuffled_audio",
+}
+
+
+def test_the_readme_prints_the_committed_numbers() -> None:
+    text = (ROOT / "README.md").read_text()
+    for dataset, part in zip(("chorus", "lecture"), text.split("| **")[1:3], strict=True):
+        table = json.loads((ROOT / "metrics" / f"{dataset}.json").read_text())
+        assert part.startswith(dataset)
+        for label, method in README_ROWS.items():
+            (row,) = [line for line in part.splitlines() if line.startswith(f"| {label} |")]
+            cells = [cell.split("<sub>")[0].strip() for cell in row.split("|")[2:6]]
+            for cell, metric, places in zip(
+                cells, ("f_lmd", "m_lmd", "sync_dist", "sync_conf"), (2, 2, 2, 3), strict=True
+            ):
+                value = table[method][metric]["value"]
+                assert cell == ("–" if value is None else f"{value:.{places}f}"), (row, metric)
+
+
+def test_the_ablations_full_model_is_the_run_s() -> None:
+    """One sample a clip there and here, the same models: the same numbers."""
+    full = json.loads((ROOT / "metrics" / "ablations.json").read_text())["full"]["metrics"]
+    for dataset, row in full.items():
+        table = json.loads((ROOT / "metrics" / f"{dataset}.json").read_text())["dimitra_hp"]
+        for metric in ("mouth_mae_truth", "expression_mae_truth", "opening_corr_truth"):
+            assert row[metric]["value"] == pytest.approx(table[metric]["value"], abs=1e-4)
