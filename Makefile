@@ -106,4 +106,4 @@ bench: system-test install ## measure speed; ratios against a floor in the same 
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## remove what the pipeline made; keeps the environment, the assets, the work cache and MLflow's records
-	rm -rf data models report metrics/clips
+	rm -rf data models renderers evaluators report site

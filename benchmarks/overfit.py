@@ -1,6 +1,6 @@
 """Does the model learn one real clip by heart, and what does it then say of another speaker?
 
-    dvc repro shard                            # on your own clips; docs/morphable.md has the parameters
+    dvc repro shard                      # on your own clips; parameters: docs/morphable.md
     python benchmarks/overfit.py --steps 800
 
 For every clip of `data/shards`, train and test alike, the parts of `--parts` are trained on that

@@ -16,6 +16,7 @@ from dimitra.lineage.committed import (
 )
 from dimitra.lineage.findings import Finding, absent, broken, differs, holds
 from dimitra.lineage.graph import Graph, check_links
+from dimitra.lineage.lock import check_lock
 from dimitra.lineage.record import LineageRecord, read_records, record_path
 from dimitra.lineage.target import EVALUATE, Target, find_target, read_numbers
 from dimitra.shards import sha256_file
@@ -164,6 +165,7 @@ def audit(name: str, root: Path = Path(), verify: bool = False) -> tuple[Audit, 
     result.numbers = _numbers(target, root)
     result.stages = [_stage(record) for record in records]
     result.assets = _assets(records)
+    result.add(check_lock(root))
     result.add(check_links(graph, records))
     result.add(check_sources(records, root))
     if EVALUATE in graph.records and any(record.stage == EVALUATE for record in records):
