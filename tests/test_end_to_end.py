@@ -35,13 +35,14 @@ STAGES = (
 )
 
 
-def run(folder: Path, *command: str, cache: str = "cache") -> str:
+def run(folder: Path, *command: str, cache: str = "cache", mlflow: bool = False) -> str:
     """Run a command of this environment in the clone and return what it printed."""
     bin_folder = str(Path(sys.executable).parent)
     environment = {
         **os.environ,
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "DIMITRA_CACHE_DIR": str(folder.parent / cache),
+        "DIMITRA_MLFLOW": str(int(mlflow)),
         "DVC_NO_ANALYTICS": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "GIT_CONFIG_GLOBAL": os.devnull,
@@ -162,7 +163,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
     run(folder, "git", "add", "-A")
     run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "cut")
     run(folder, "dvc", "commit", "-f", "datasets.dvc")
-    output = run(folder, "dvc", "repro")
+    output = run(folder, "dvc", "repro", mlflow=True)
     yield folder, broken, output
     shutil.rmtree(folder.parent, ignore_errors=True)
 
