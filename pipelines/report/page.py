@@ -22,6 +22,7 @@ from pipelines.report.curves import read_curve
 from pipelines.report.digests import file_digests, listed
 from pipelines.report.embedded import content_digest, script_json
 from pipelines.report.examples import choose, copy_examples, read_transcripts
+from pipelines.report.plots import plots_csv
 from pipelines.report.quarantined import read_balances, read_quarantined, shown
 from pipelines.report.tables import result_table
 from pipelines.work_cache import WorkCache
@@ -108,7 +109,7 @@ def _clips_of_page(
 
 
 def render_page(root: Path, params: Params, output: Path) -> None:
-    """Write ``index.html`` and ``videos/`` into ``output``.
+    """Write ``index.html``, ``metrics.csv`` and ``videos/`` into ``output``.
 
     Args:
         root: folder of the run: ``data/``, ``models/``, ``metrics/``, ``lineage/``.
@@ -176,4 +177,5 @@ def render_page(root: Path, params: Params, output: Path) -> None:
         style=style,
         style_digest=content_digest(style),
     )
+    write_atomic(output / "metrics.csv", plots_csv(metrics).encode())
     write_atomic(output / "index.html", page.encode())
