@@ -30,7 +30,7 @@ from pipelines.errors import StageError
 from pipelines.inputs import require_made
 from pipelines.lineage import with_lineage
 from pipelines.mainguard import guarded
-from pipelines.params import load
+from pipelines.params import Params, load
 from pipelines.progress import console
 from pipelines.score_motion import (
     ONE_SAMPLE,
@@ -42,6 +42,7 @@ from pipelines.score_motion import (
     motion_values,
 )
 from pipelines.scores import OF_THE_SET, SCORES, SPLIT, tested_clips
+from pipelines.tracking import StageRecord
 from pipelines.work_cache import WorkCache, local_shards
 
 CROPS = Path("data/crops")
@@ -238,9 +239,12 @@ def score_dataset(
     return sorted(records, key=lambda record: record.clip_id)
 
 
-def main() -> None:
-    """Score every generated clip."""
-    params = load()
+def score(params: Params) -> None:
+    """Score every generated clip.
+
+    Raises:
+        StageError: a stage before has not finished.
+    """
     space = Space.of(params)
     cache = WorkCache.of(params.storage.root)
     require_made({SPLIT: "split", STATS: "shard"})
@@ -261,6 +265,13 @@ def main() -> None:
         content = {"clips": [record.to_json() for record in records], "table": table}
         write_atomic(SCORES / f"{dataset}.json", json_bytes(content))
         console.print(f"score {dataset}: {len(records)} clips")
+
+
+def main() -> None:
+    """Score the clips of the run in the working folder."""
+    params = load()
+    with StageRecord("score", wanted=params.ray.mlflow):
+        score(params)
 
 
 if __name__ == "__main__":

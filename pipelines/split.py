@@ -19,6 +19,7 @@ from pipelines.mainguard import guarded
 from pipelines.params import DatasetsParams, load
 from pipelines.progress import console
 from pipelines.quarantine import describe, quarantine_row, settle, write_table
+from pipelines.tracking import StageRecord
 
 OUTPUT = Path("data/split")
 LISTS = Path("splits")
@@ -102,7 +103,9 @@ def split(
 
 def main() -> None:
     """Split the manifest as ``params.yaml`` says."""
-    split(read_manifest(), load().datasets)
+    params = load()
+    with StageRecord("split", wanted=params.ray.mlflow):
+        split(read_manifest(), params.datasets)
 
 
 if __name__ == "__main__":
