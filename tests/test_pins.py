@@ -1,8 +1,11 @@
 """Every install uses exact versions: what is installed is what `constraints.txt` names."""
 
+import sysconfig
 import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,11 +32,14 @@ def test_direct_dependencies_are_pinned_and_constrained() -> None:
 
 
 def test_what_the_project_needs_is_installed_as_constrained() -> None:
-    """CUDA packages that a GPU build of torch brings are pinned by torch itself."""
-    pins = constraints()
-    from packaging.requirements import Requirement
+    """CUDA packages that a GPU build of torch brings are pinned by torch itself.
 
-    installed = {normal(d.metadata["Name"]): d for d in distributions()}
+    Only the environment's own folders are looked at: a test that imports setuptools has put
+    the copies that setuptools brings for itself on `sys.path`.
+    """
+    pins = constraints()
+    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    installed = {normal(d.metadata["Name"]): d for d in distributions(path=folders)}
     todo, seen = ["dimitra"], set()
     while todo:
         name = todo.pop()

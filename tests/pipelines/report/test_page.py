@@ -221,7 +221,10 @@ def test_the_same_run_gives_the_same_page(page: Page, tmp_path: Path) -> None:
     (tmp_path / "report/stale.html").write_text("old")
     render_page(root, params, tmp_path / "report")
     assert (tmp_path / "report/index.html").read_text() == text
-    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["index.html", "videos"]
+    left = sorted(p.name for p in (tmp_path / "report").iterdir())
+    assert left == ["index.html", "metrics.csv", "videos"]
+    for table in ("index.html", "metrics.csv"):
+        assert (tmp_path / "report" / table).read_bytes() == (root / "report" / table).read_bytes()
     first = sorted((root / "report/videos").iterdir())
     second = sorted((tmp_path / "report/videos").iterdir())
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
