@@ -58,7 +58,7 @@ from dimitra.sync import compact  # noqa: E402
 from dimitra.sync.compact import CompactConfig, CompactSyncNet  # noqa: E402
 from dimitra.sync.evaluator import SyncEvaluator, score_of  # noqa: E402
 from pipelines.evaluate import dlib_finder, track_faces  # noqa: E402
-from pipelines.foreign_videos import Measurer  # noqa: E402
+from pipelines.evaluation.foreign_videos import Measurer  # noqa: E402
 
 CONSOLE = Console(width=110)
 LABELS = {
@@ -82,7 +82,8 @@ def spent(work: Callable[[], object]) -> float:
 def imports_s() -> float:
     """Processor seconds in which a fresh interpreter imports what a worker does."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", "import pipelines.foreign_videos"], cwd=ROOT, check=True)
+    command = [sys.executable, "-c", "import pipelines.evaluation.foreign_videos"]
+    subprocess.run(command, cwd=ROOT, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

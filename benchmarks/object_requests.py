@@ -30,10 +30,10 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from benchmarks.cluster import noop  # noqa: E402
-from pipelines.job import Job  # noqa: E402
-from pipelines.jobs import run  # noqa: E402
 from pipelines.params import RayParams, StorageParams  # noqa: E402
-from pipelines.storage import Storage  # noqa: E402
+from pipelines.runtime.job import Job  # noqa: E402
+from pipelines.runtime.jobs import run  # noqa: E402
+from pipelines.stores.storage import Storage  # noqa: E402
 
 _SERVE = """
 import sys

@@ -45,7 +45,7 @@ from dimitra.learning.pace import deterministic  # noqa: E402
 from dimitra.morphable.coefficients import EXPRESSION_SIZE, PARTS, Part  # noqa: E402
 from pipelines.params import load  # noqa: E402
 from pipelines.shard import moments  # noqa: E402
-from pipelines.training import Plan, build_model  # noqa: E402
+from pipelines.training.share import Plan, build_model  # noqa: E402
 
 LAST_STEPS = 50
 console = Console(highlight=False, width=110)

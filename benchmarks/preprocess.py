@@ -46,7 +46,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from benchmarks.preprocessing import footage, runtime, stages  # noqa: E402
-from pipelines.workers import ENVIRONMENT  # noqa: E402
+from pipelines.runtime.workers import ENVIRONMENT  # noqa: E402
 
 PARTS = ("race", "stages", "workers", "memory", "gpu")
 SIDES = (320, 512)

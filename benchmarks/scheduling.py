@@ -37,9 +37,9 @@ from rich.table import Table  # noqa: E402
 
 from benchmarks.cluster import noop, parts  # noqa: E402
 from benchmarks.cluster.usage import Usage  # noqa: E402
-from pipelines.job import Job, Resources  # noqa: E402
-from pipelines.jobs import keys_of, run  # noqa: E402
 from pipelines.params import RayParams  # noqa: E402
+from pipelines.runtime.job import Job, Resources  # noqa: E402
+from pipelines.runtime.jobs import keys_of, run  # noqa: E402
 
 _ALONE = 1000
 """Shards of one clip each, which show what a shard costs."""

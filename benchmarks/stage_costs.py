@@ -27,10 +27,10 @@ from unittest.mock import patch
 
 from dimitra.clips import Clip, ClipError
 from dimitra.shards import Members
-from pipelines.job import Job
-from pipelines.jobs import read_manifest
-from pipelines.units import join
-from pipelines.workers import ENVIRONMENT, load_worker
+from pipelines.runtime.job import Job
+from pipelines.runtime.jobs import read_manifest
+from pipelines.runtime.units import join
+from pipelines.runtime.workers import ENVIRONMENT, load_worker
 
 STAGES = (
     "ingest", "crop", "fit", "transcribe", "speech", "shard", "generate", "render", "evaluate",

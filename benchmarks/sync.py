@@ -34,8 +34,8 @@ from dimitra.sync import compact
 from dimitra.sync.evaluator import SyncEvaluator, TooShortError, score_of
 from dimitra.sync.protocol import SAMPLES_PER_FRAME
 from pipelines.evaluate import dlib_finder
-from pipelines.evaluate_sync import choose_donors
-from pipelines.scores import tested_clips
+from pipelines.evaluation.scores import tested_clips
+from pipelines.evaluation.sync import choose_donors
 
 SHIFTS = range(-10, 11)
 

@@ -16,18 +16,18 @@ from dimitra.speech.aligner_training import Progress, TrainingError, Utterance, 
 from dimitra.speech.lexicon import DictionaryError, Lexicon
 from dimitra.speech.transcript import Transcript
 from dimitra.speech.words import spoken_words
-from pipelines.aligning import ALIGNER as OUTPUT
-from pipelines.aligning import run_lexicon
-from pipelines.jobs import Unit, read_manifest, units_of
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
-from pipelines.not_trained import write_marker
+from pipelines.lineage.record import with_lineage
 from pipelines.params import load
-from pipelines.progress import console, progress_bar
-from pipelines.tracking import StageRecord
-from pipelines.train_clips import chosen
-from pipelines.units import join
-from pipelines.work_cache import WorkCache, local_shard
+from pipelines.runtime.jobs import Unit, read_manifest, units_of
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.progress import console, progress_bar
+from pipelines.runtime.units import join
+from pipelines.stores.work_cache import WorkCache, local_shard
+from pipelines.tracking.stage_record import StageRecord
+from pipelines.training.aligning import ALIGNER as OUTPUT
+from pipelines.training.aligning import run_lexicon
+from pipelines.training.clips import chosen
+from pipelines.training.not_trained import write_marker
 
 CROPS = Path("data/crops")
 TRANSCRIPTS = Path("data/transcripts")

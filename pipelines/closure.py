@@ -3,7 +3,8 @@
     python -m pipelines.closure --check     # dvc.yaml names exactly these files: exit 1 if not
     python -m pipelines.closure --write     # rewrite the code part of every stage's `deps`
 
-``pipelines.dvc_yaml`` does both, and keeps the other lines that follow from code and parameters.
+``pipelines.params.dvc_yaml`` does both, and keeps the other lines that follow from code and
+parameters.
 
 The closure of a module holds every module of ``dimitra`` and ``pipelines`` that it imports, at the
 top or inside a function, directly or through others, with the ``__init__.py`` of the packages on
@@ -127,4 +128,4 @@ def code_digest(module: str, root: Path = ROOT) -> str:
 
 if __name__ == "__main__":
     # By name: the code that keeps dvc.yaml is no part of what every stage's bytes depend on.
-    sys.exit(importlib.import_module("pipelines.dvc_yaml").main())
+    sys.exit(importlib.import_module("pipelines.params.dvc_yaml").main())

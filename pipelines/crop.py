@@ -38,10 +38,10 @@ from dimitra.media.mp4 import encode_mp4
 from dimitra.media.video import LUMA_FIRST, SCALING, iterate_frames, luma, scaler, to_rgb
 from dimitra.shards import Members, npz_bytes
 from pipelines.errors import StageError
-from pipelines.jobs import Job, Worker, read_manifest, run, units_of
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
+from pipelines.lineage.record import with_lineage
 from pipelines.params import CropParams, load
+from pipelines.runtime.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.runtime.mainguard import guarded
 
 SEARCH_SIDES_PX = (320, 640, 1280)
 """Longer side of the picture in which faces are sought: the next one where too few are found."""

@@ -32,8 +32,8 @@ from dimitra.morphable.head_encoder_training import Check, HeadSet, TrainingSett
 from dimitra.sample.heads import HEADS_PER_LOOK, SIZE_PX, draw_heads
 from dimitra.shards import npz_bytes, read_npz, write_atomic
 from pipelines.closure import code_digest
-from pipelines.mainguard import guarded
-from pipelines.progress import console
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.progress import console
 
 LABELS = ("identity", "expression", "angles", "origin", "scale")
 HELD_OUT_LOOKS = 6

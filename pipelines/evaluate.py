@@ -22,14 +22,15 @@ from dimitra.metrics.records import ClipRecord
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import Members, json_bytes, npz_bytes
 from dimitra.sync.evaluator import SyncEvaluator
-from pipelines.evaluate_pictures import (
+from pipelines.evaluation.pictures import (
     Features,
     Pictures,
     absent_pictures,
     picture_weights,
     read_pictures,
 )
-from pipelines.evaluate_sync import (
+from pipelines.evaluation.scores import SCORES, SPLIT, tested_clips
+from pipelines.evaluation.sync import (
     absent,
     choose_donors,
     load_evaluator,
@@ -40,15 +41,14 @@ from pipelines.evaluate_sync import (
     weights_of_sync,
     with_donors,
 )
-from pipelines.evaluate_tables import METRIC_FILES, OUTPUT, write_all
-from pipelines.inputs import require_made
-from pipelines.jobs import Job, Worker, run, units_of
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
+from pipelines.evaluation.tables import METRIC_FILES, OUTPUT, write_all
+from pipelines.lineage.record import with_lineage
 from pipelines.params import Params, load
-from pipelines.scores import SCORES, SPLIT, tested_clips
-from pipelines.tracking import StageRecord
-from pipelines.work_cache import WorkCache, local_shards
+from pipelines.runtime.inputs import require_made
+from pipelines.runtime.jobs import Job, Worker, run, units_of
+from pipelines.runtime.mainguard import guarded
+from pipelines.stores.work_cache import WorkCache, local_shards
+from pipelines.tracking.stage_record import StageRecord
 
 CROPS = Path("data/crops")
 VIDEOS = Path("data/videos")

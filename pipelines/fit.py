@@ -15,10 +15,10 @@ from dimitra.morphable.bfm import FaceModelFileError
 from dimitra.morphable.bfm import read as read_bfm
 from dimitra.morphable.deng import DengWeightsError, ReconNet, load_weights
 from pipelines.fitters.precomputed import with_files
-from pipelines.jobs import BatchWorker, Job, Resources, Worker, read_manifest, run, units_of
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import StageError, guarded
+from pipelines.lineage.record import with_lineage
 from pipelines.params import FitParams, Params, load
+from pipelines.runtime.jobs import BatchWorker, Job, Resources, Worker, read_manifest, run, units_of
+from pipelines.runtime.mainguard import StageError, guarded
 
 OUTPUT = Path("data/motion")
 

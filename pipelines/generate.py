@@ -24,12 +24,12 @@ from dimitra.cmdt.parts import parts_of
 from dimitra.cmdt.recursion import SamplingConfig, generate_motion
 from dimitra.seeds import clip_seed
 from dimitra.shards import Members, Sidecar, npz_bytes
-from pipelines.jobs import Job, Unit, Worker, read_manifest, run
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
+from pipelines.lineage.record import with_lineage
 from pipelines.params import load
-from pipelines.sampling_check import check_sampling
-from pipelines.units import sidecars_of
+from pipelines.runtime.jobs import Job, Unit, Worker, read_manifest, run
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.units import sidecars_of
+from pipelines.training.sampling_check import check_sampling
 
 SHARDS = Path("data/shards")
 MODELS = Path("models")

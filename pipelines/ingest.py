@@ -26,15 +26,20 @@ from dimitra.shards import (
     write_atomic,
 )
 from pipelines.errors import BudgetError
-from pipelines.jobs import Job, Unit, run
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
+from pipelines.lineage.record import with_lineage
 from pipelines.params import DatasetsParams, Params, load
-from pipelines.progress import console
-from pipelines.quarantine import QuarantineRow, read_quarantine, write_quarantine, write_table
-from pipelines.staging import stamp
-from pipelines.work_cache import WorkCache, digest_of, local_shards
-from pipelines.workers import Worker
+from pipelines.runtime.jobs import Job, Unit, run
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.progress import console
+from pipelines.runtime.quarantine import (
+    QuarantineRow,
+    read_quarantine,
+    write_quarantine,
+    write_table,
+)
+from pipelines.runtime.staging import stamp
+from pipelines.runtime.workers import Worker
+from pipelines.stores.work_cache import WorkCache, digest_of, local_shards
 
 OUTPUT = Path("data/manifest")
 _DEADLINE_S = 3600.0

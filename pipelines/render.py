@@ -28,10 +28,10 @@ from dimitra.render.mesh import MeshRenderer, freeze_pose
 from dimitra.render.pirender_weights import PIRenderError
 from dimitra.render.reference import resize_reference
 from dimitra.shards import Members, read_npz
-from pipelines.jobs import Job, Resources, Worker, read_manifest, run, units_of
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import StageError, guarded
+from pipelines.lineage.record import with_lineage
 from pipelines.params import TRAINED, Params, load
+from pipelines.runtime.jobs import Job, Resources, Worker, read_manifest, run, units_of
+from pipelines.runtime.mainguard import StageError, guarded
 
 READS = (Path("data/generated"), Path("data/crops"), Path("data/motion"))
 OUTPUT = Path("data/videos")

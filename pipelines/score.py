@@ -27,12 +27,7 @@ from dimitra.metrics.records import ClipRecord, tabulate
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import iterate_shard, json_bytes, read_npz, write_atomic
 from pipelines.errors import StageError
-from pipelines.inputs import require_made
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
-from pipelines.params import Params, load
-from pipelines.progress import console
-from pipelines.score_motion import (
+from pipelines.evaluation.motion import (
     ONE_SAMPLE,
     Motion,
     Reference,
@@ -41,9 +36,14 @@ from pipelines.score_motion import (
     diversity_values,
     motion_values,
 )
-from pipelines.scores import OF_THE_SET, SCORES, SPLIT, tested_clips
-from pipelines.tracking import StageRecord
-from pipelines.work_cache import WorkCache, local_shards
+from pipelines.evaluation.scores import OF_THE_SET, SCORES, SPLIT, tested_clips
+from pipelines.lineage.record import with_lineage
+from pipelines.params import Params, load
+from pipelines.runtime.inputs import require_made
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.progress import console
+from pipelines.stores.work_cache import WorkCache, local_shards
+from pipelines.tracking.stage_record import StageRecord
 
 CROPS = Path("data/crops")
 MOTION = Path("data/motion")

@@ -35,13 +35,13 @@ from dimitra.shards import (
     sha256_file,
     write_atomic,
 )
-from pipelines.inventory import write_inventory
-from pipelines.jobs import Job, Unit, Worker, read_manifest, run, units_of
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
+from pipelines.lineage.inventory import write_inventory
+from pipelines.lineage.record import with_lineage
 from pipelines.params import Params, load
-from pipelines.quarantine import write_table
-from pipelines.work_cache import WorkCache, local_shards
+from pipelines.runtime.jobs import Job, Unit, Worker, read_manifest, run, units_of
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.quarantine import write_table
+from pipelines.stores.work_cache import WorkCache, local_shards
 
 MOTION = Path("data/motion")
 SPEECH = Path("data/speech")

@@ -27,7 +27,11 @@ from dimitra.speech.phonemes import frame_phonemes
 from dimitra.speech.text import TextEncoder, text_features
 from dimitra.speech.textgrid import textgrid_bytes
 from dimitra.speech.transcript import Transcript
-from pipelines.aligning import (
+from pipelines.lineage.record import with_lineage
+from pipelines.params import load
+from pipelines.runtime.jobs import Job, Resources, read_manifest, run, units_of
+from pipelines.runtime.mainguard import guarded
+from pipelines.training.aligning import (
     MFA_BATCH,
     SpeechWorker,
     aligner_inputs,
@@ -35,11 +39,7 @@ from pipelines.aligning import (
     build_aligner,
     lexicon_assets,
 )
-from pipelines.aligning import PACKAGES as ALIGNER_PACKAGES
-from pipelines.jobs import Job, Resources, read_manifest, run, units_of
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
-from pipelines.params import load
+from pipelines.training.aligning import PACKAGES as ALIGNER_PACKAGES
 
 CROPS = Path("data/crops")
 TRANSCRIPTS = Path("data/transcripts")

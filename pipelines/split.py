@@ -13,13 +13,13 @@ from dimitra.clips import Clip, Reason
 from dimitra.datasets.split import SIDES, SPLIT_SCHEMA, Side, SplitError, absent, assign, read_lists
 from dimitra.shards import json_bytes, write_atomic
 from pipelines.errors import StageError
-from pipelines.jobs import read_manifest
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
+from pipelines.lineage.record import with_lineage
 from pipelines.params import DatasetsParams, load
-from pipelines.progress import console
-from pipelines.quarantine import describe, quarantine_row, settle, write_table
-from pipelines.tracking import StageRecord
+from pipelines.runtime.jobs import read_manifest
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.progress import console
+from pipelines.runtime.quarantine import describe, quarantine_row, settle, write_table
+from pipelines.tracking.stage_record import StageRecord
 
 OUTPUT = Path("data/split")
 LISTS = Path("splits")

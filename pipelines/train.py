@@ -31,18 +31,18 @@ from dimitra.cmdt.training import TrainingDivergedError
 from dimitra.learning.state import TrainingState
 from dimitra.shards import read_sidecar
 from pipelines.closure import code_digest
-from pipelines.connection import LOCAL, address_of
 from pipelines.errors import StageError
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
-from pipelines.motion_plot import draw
+from pipelines.lineage.record import with_lineage
 from pipelines.params import Params, load
-from pipelines.progress import console
-from pipelines.sampling_check import check_sampling
-from pipelines.train_group import Listener, train_group
-from pipelines.training import Plan, build_model, local_corpus, part_params, train_share
-from pipelines.training_record import TrainingRecord, recorded
-from pipelines.work_cache import WorkCache, digest_of, local_shards, package_version
+from pipelines.runtime.connection import LOCAL, address_of
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.progress import console
+from pipelines.stores.work_cache import WorkCache, digest_of, local_shards, package_version
+from pipelines.training.group import Listener, train_group
+from pipelines.training.motion_plot import draw
+from pipelines.training.record import TrainingRecord, recorded
+from pipelines.training.sampling_check import check_sampling
+from pipelines.training.share import Plan, build_model, local_corpus, part_params, train_share
 
 SHARDS = Path("data/shards")
 MODELS = Path("models")
@@ -72,7 +72,7 @@ def made_of(
         "seed": params.seed,
         "shards": [[Path(place).name, sha256] for place, sha256 in shards],
         "stats": dict(stats),
-        "code": code_digest("pipelines.training"),
+        "code": code_digest("pipelines.training.share"),
         "torch": package_version("torch"),
     }
 

@@ -37,16 +37,16 @@ from dimitra.shards import list_sidecars, read_sidecar
 from dimitra.torch_file import TorchFileError
 from pipelines.closure import code_digest
 from pipelines.errors import StageError
-from pipelines.inputs import require_made
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
+from pipelines.lineage.record import with_lineage
 from pipelines.params import Params, load
-from pipelines.progress import console
-from pipelines.shard_bytes import check_shards
-from pipelines.storage import Storage
-from pipelines.training_record import recorded
-from pipelines.training_states import TrainingStates
-from pipelines.work_cache import WorkCache, digest_of, local_shards, package_version
+from pipelines.runtime.inputs import require_made
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.progress import console
+from pipelines.stores.storage import Storage
+from pipelines.stores.work_cache import WorkCache, digest_of, local_shards, package_version
+from pipelines.training.record import recorded
+from pipelines.training.shard_bytes import check_shards
+from pipelines.training.states import TrainingStates
 
 CROPS, MOTION, SPLIT = Path("data/crops"), Path("data/motion"), Path("data/split/split.parquet")
 OUTPUT = Path("renderers/trained")

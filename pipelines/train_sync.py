@@ -33,17 +33,17 @@ from dimitra.sync.training import (
     train,
 )
 from pipelines.closure import code_digest
-from pipelines.jobs import Unit, read_manifest, units_of
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
-from pipelines.not_trained import write_marker
+from pipelines.lineage.record import with_lineage
 from pipelines.params import Params, load
-from pipelines.progress import console, progress_bar
-from pipelines.train_clips import chosen
-from pipelines.training_record import recorded
-from pipelines.training_states import TrainingStates
-from pipelines.units import join
-from pipelines.work_cache import WorkCache, digest_of, local_shard, package_version
+from pipelines.runtime.jobs import Unit, read_manifest, units_of
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.progress import console, progress_bar
+from pipelines.runtime.units import join
+from pipelines.stores.work_cache import WorkCache, digest_of, local_shard, package_version
+from pipelines.training.clips import chosen
+from pipelines.training.not_trained import write_marker
+from pipelines.training.record import recorded
+from pipelines.training.states import TrainingStates
 
 CROPS = Path("data/crops")
 OUTPUT = Path("evaluators/sync")

@@ -11,10 +11,10 @@ from dimitra.clips import Clip
 from dimitra.media.audio import decode_flac
 from dimitra.shards import Members
 from dimitra.speech.transcript import AUTO, RecogniserError, WhisperRecogniser, dataset_transcript
-from pipelines.jobs import Job, Worker, read_manifest, run, units_of
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
+from pipelines.lineage.record import with_lineage
 from pipelines.params import load
+from pipelines.runtime.jobs import Job, Worker, read_manifest, run, units_of
+from pipelines.runtime.mainguard import guarded
 
 CROPS = Path("data/crops")
 OUTPUT = Path("data/transcripts")

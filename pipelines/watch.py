@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pipelines.checkout import cache_folder
-from pipelines.mainguard import guarded
-from pipelines.progress import clock
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.progress import clock
+from pipelines.stores.checkout import cache_folder
 
 _TAIL_BYTES = 1_000_000
 _SILENT_S = 60.0

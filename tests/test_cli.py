@@ -7,7 +7,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from dimitra import cli
-from pipelines import audit_command
+from pipelines.commands import audit as audit_command
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,8 +19,8 @@ def loaded(*arguments: str) -> list[str]:
         f"sys.argv = ['dimitra', {', '.join(map(repr, arguments))}]\n"
         "from dimitra.cli import run\n"
         "try:\n    run()\nexcept SystemExit:\n    pass\n"
-        "print('\\nLOADED', *sorted(n for n in sys.modules if n.startswith('pipelines.') "
-        "and n.endswith('_command')))\n"
+        "rooms = sorted(name for name in sys.modules if name.startswith('pipelines.commands.'))\n"
+        "print('\\nLOADED', *rooms)\n"
     )
     made = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
@@ -29,7 +29,7 @@ def loaded(*arguments: str) -> list[str]:
 
 
 def test_one_command_loads_no_other() -> None:
-    assert loaded("params", "--help") == ["pipelines.params_command"]
+    assert loaded("params", "--help") == ["pipelines.commands.params"]
 
 
 def test_options_of_audit_may_stand_behind_its_target() -> None:

@@ -214,7 +214,7 @@ def test_broken_clips_are_quarantined_with_their_reason(
 def audit(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Exit code and findings of an audit of the clone."""
     result = subprocess.run(
-        [sys.executable, "-m", "pipelines.audit_command", *arguments, "--json"],
+        [sys.executable, "-m", "pipelines.commands.audit", *arguments, "--json"],
         cwd=folder,
         env={
             **os.environ,

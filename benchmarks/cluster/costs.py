@@ -15,7 +15,7 @@ RAW_STAGES = frozenset({"ingest", "crop"})
 """Stages that read the raw videos."""
 BLOCK_BYTES = 16 << 20
 PART_BYTES = 10 << 20
-"""Most that is asked of the object store at once (``pipelines.object_store``)."""
+"""Most that is asked of the object store at once (``pipelines.stores.object_store``)."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 from dimitra.clips import Clip
 from dimitra.shards import Members
-from pipelines.job import Job
-from pipelines.units import Unit
-from pipelines.workers import Worker
+from pipelines.runtime.job import Job
+from pipelines.runtime.units import Unit
+from pipelines.runtime.workers import Worker
 
 WORKER = "benchmarks.cluster.noop:make_worker"
 _DURATION_S = 10.0

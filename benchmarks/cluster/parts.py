@@ -16,14 +16,14 @@ import psutil
 
 from benchmarks.cluster import noop
 from dimitra.shards import ShardWriter, iterate_shard
-from pipelines.actor import Home, Order, ShardActor
-from pipelines.job import Resources
-from pipelines.pool import Pool, Slot, Task
-from pipelines.record import InFlight, Record
-from pipelines.storage import Storage
-from pipelines.work_cache import Finished, WorkCache, publish
-from pipelines.workers import ENVIRONMENT
-from pipelines.workspace import Delivery, Parcel, SharedWorkspace
+from pipelines.runtime.actor import Home, Order, ShardActor
+from pipelines.runtime.in_flight import InFlight, Record
+from pipelines.runtime.job import Resources
+from pipelines.runtime.pool import Pool, Slot, Task
+from pipelines.runtime.workers import ENVIRONMENT
+from pipelines.runtime.workspace import Delivery, Parcel, SharedWorkspace
+from pipelines.stores.storage import Storage
+from pipelines.stores.work_cache import Finished, WorkCache, publish
 
 _SLOTS = (512, 2048, 8192)
 _CLIPS = 500

@@ -1,7 +1,7 @@
 """A discrete-event simulation of one stage on a cluster: workers, driver, machines taken away.
 
-Units go to free workers longest first, as in ``pipelines.pool``. The driver is one server: units
-that are finished wait until its loop takes them, and it hands out the next ones one after another.
+Units go to free workers longest first, as in ``pipelines.runtime.pool``. The driver is one server:
+units that are finished wait until its loop takes them, and it hands out the next ones one by one.
 A machine that is taken away loses what its workers were at; another joins later. What the driver
 does before and after (planning, keys, the cache, the balance) is added to the end.
 """
@@ -27,7 +27,7 @@ from benchmarks.cluster.costs import (
 )
 
 PER_RECORD = 512
-"""Workers that share a record actor (``pipelines.pool``)."""
+"""Workers that share a record actor (``pipelines.runtime.pool``)."""
 CLIPS_PER_VIDEO = 7.5
 """VoxCeleb2's development set: 1,092,009 clips of 145,569 videos (Chung and others, 2018)."""
 

@@ -22,7 +22,7 @@ from dimitra.metrics.motion import diversity, head_range, head_speed
 from dimitra.morphable.coefficients import ANGLES
 from dimitra.shards import read_sidecar
 from pipelines.params import Params, parse
-from pipelines.training import Plan, train_share
+from pipelines.training.share import Plan, train_share
 
 PART: Literal["pose"] = "pose"
 PAPER: Mapping[str, Mapping[str, Any]] = {

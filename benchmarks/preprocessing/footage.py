@@ -16,8 +16,8 @@ from dimitra.media.audio import read_audio
 from dimitra.media.container import probe
 from dimitra.media.mp4 import encode_mp4
 from dimitra.media.video import FPS, SCALING, iterate_frames, scaler
-from pipelines.aligning import aligner_params
 from pipelines.params import Params
+from pipelines.training.aligning import aligner_params
 
 DATASET = "footage"
 CRF = 14

@@ -12,10 +12,10 @@ from typing import Any
 from benchmarks.cluster.usage import Usage
 from benchmarks.preprocessing.footage import DATASET, clip_of, worker_params
 from dimitra.clips import Clip
-from pipelines.job import Job, Resources
-from pipelines.jobs import run
 from pipelines.params import RayParams, load
-from pipelines.units import units_of
+from pipelines.runtime.job import Job, Resources
+from pipelines.runtime.jobs import run
+from pipelines.runtime.units import units_of
 
 SHARDS = 8
 _ASSETS = {

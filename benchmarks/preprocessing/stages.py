@@ -14,7 +14,7 @@ from benchmarks.preprocessing.footage import clip_of, worker_params
 from dimitra.clips import Clip, ClipError
 from dimitra.shards import Members
 from pipelines.params import load
-from pipelines.workers import BatchWorker, load_worker
+from pipelines.runtime.workers import BatchWorker, load_worker
 
 STAGES = ("ingest", "crop", "fit", "transcribe", "speech")
 _NEEDS = {"fit": ("crop",), "transcribe": ("crop",), "speech": ("crop", "transcribe")}

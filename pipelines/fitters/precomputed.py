@@ -32,8 +32,8 @@ from dimitra.morphable.precomputed import (
 from dimitra.morphable.residual import distance_px, inner_landmarks
 from dimitra.shards import Members, npz_bytes, read_npz
 from pipelines.fitters.verdict import judge
-from pipelines.units import Unit
-from pipelines.work_cache import digest_of
+from pipelines.runtime.units import Unit
+from pipelines.stores.work_cache import digest_of
 
 _HASHERS = 8
 """Files hashed at a time: enough to keep a disk busy."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipelines.lineage import with_lineage
-from pipelines.mainguard import guarded
+from pipelines.lineage.record import with_lineage
 from pipelines.params import load
 from pipelines.report.page import render_page
-from pipelines.tracking import StageRecord
+from pipelines.runtime.mainguard import guarded
+from pipelines.tracking.stage_record import StageRecord
 
 REPORT = Path("report")
 

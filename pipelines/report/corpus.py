@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from dimitra.clips import MANIFEST_SCHEMA
-from pipelines.charts import ColumnChart, column_chart
+from pipelines.report.charts import ColumnChart, column_chart
 
 _MOST_IDENTITIES = 60
 SIDES = ("train", "test", "not in the split")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.charts import Chart, line_chart
+from pipelines.report.charts import Chart, line_chart
 
 _SMOOTHED = 25
 

@@ -16,7 +16,7 @@ from pipelines.params import Params
 from pipelines.report.clip_table import RANKED, Rows, ranking, spread
 from pipelines.report.motion import Curves, read_curves
 from pipelines.report.tables import number
-from pipelines.work_cache import WorkCache, local_shards
+from pipelines.stores.work_cache import WorkCache, local_shards
 
 VIDEOS = {"ground_truth": "mp4", "hp": "hp.mp4", "no_hp": "no_hp.mp4"}
 """Name of a video beside the page to the part of the shard that it is."""

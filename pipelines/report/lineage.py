@@ -22,7 +22,7 @@ from dimitra.lineage.record import (
 )
 from pipelines.errors import StageError
 from pipelines.report.graph import Layout, lay_out
-from pipelines.work_cache import digest_of
+from pipelines.stores.work_cache import digest_of
 
 OWN = "report"
 """The page's own record is made after the page."""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from dimitra.clips import Clip
 from dimitra.morphable.coefficients import ANGLES, EXPRESSION_SIZE
 from dimitra.shards import iterate_shard
+from pipelines.evaluation.motion import Motion, Space
 from pipelines.params import Params
 from pipelines.score import GENERATED, MOTION, as_motion, read_samples, read_truth
-from pipelines.score_motion import Motion, Space
-from pipelines.work_cache import WorkCache, local_shards
+from pipelines.stores.work_cache import WorkCache, local_shards
 
 MOST_VALUES = 150_000
 """Of all curves of the page, about 6 bytes each."""

@@ -12,8 +12,7 @@ import jinja2
 from dimitra.clips import Clip
 from dimitra.metrics.definitions import METRICS, PAPER_METRICS
 from dimitra.shards import write_atomic
-from pipelines import ablations as variants
-from pipelines.inputs import require_made
+from pipelines.ablations import variants
 from pipelines.params import Params
 from pipelines.report import ablations, audit, lineage, paired
 from pipelines.report.clip_table import RANKED, Rows, clip_table, read_rows
@@ -25,7 +24,8 @@ from pipelines.report.examples import choose, copy_examples, read_transcripts
 from pipelines.report.plots import plots_csv
 from pipelines.report.quarantined import read_balances, read_quarantined, shown
 from pipelines.report.tables import result_table
-from pipelines.work_cache import WorkCache
+from pipelines.runtime.inputs import require_made
+from pipelines.stores.work_cache import WorkCache
 
 DATA_FILES = (
     "templates/audit.html",

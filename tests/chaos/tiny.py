@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from dimitra.clips import Clip
-from pipelines.jobs import Job, run, units_of
-from pipelines.mainguard import guarded
 from pipelines.params import RayParams
+from pipelines.runtime.jobs import Job, run, units_of
+from pipelines.runtime.mainguard import guarded
 from tests.chaos.clone import WORKERS
 
 SHARDS = 240

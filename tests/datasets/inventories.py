@@ -14,7 +14,7 @@ from dimitra.datasets.inventory import encode, of_shards
 from dimitra.datasets.members import members_table
 from dimitra.datasets.summary import Description, Refused, summarise
 from dimitra.shards import Members, iterate_shard, json_bytes, list_sidecars, write_shard
-from tests.pipelines.test_jobs import clip
+from tests.pipelines.runtime.test_jobs import clip
 
 CLIPS = [replace(clip(number, 0), transcript=f"words {number}") for number in range(8)]
 ABOUT = Description(

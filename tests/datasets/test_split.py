@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dimitra.datasets.split import SplitError, SplitLists, absent, assign, read_lists
-from tests.pipelines.test_jobs import clip
+from tests.pipelines.runtime.test_jobs import clip
 
 CLIPS = [clip(number, 0) for number in range(4)]
 LISTS = SplitLists("toy/v1", frozenset({"id000", "id001"}), frozenset({"id002", "id009"}))

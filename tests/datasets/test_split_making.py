@@ -5,7 +5,7 @@ import pytest
 
 from dimitra.datasets.split import SplitError, assign, read_lists
 from dimitra.datasets.split_making import list_text, make, together, write_lists
-from tests.pipelines.test_jobs import clip
+from tests.pipelines.runtime.test_jobs import clip
 
 CLIPS = [clip(number, 0) for number in range(20)]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from dimitra.clips import Clip
 from dimitra.datasets.split_making import make
 from dimitra.datasets.strata import StrataError, shares, strata
-from tests.pipelines.test_jobs import clip
+from tests.pipelines.runtime.test_jobs import clip
 
 PEOPLE = 40
 

@@ -12,10 +12,10 @@ from dimitra.assets import asset_sha256, digest
 from dimitra.evaluation.files import read_methods
 from dimitra.evaluation.tasks import Task
 from dimitra.metrics.version import code_digest
-from pipelines import evaluate_command
 from pipelines.closure import code_digest as closure_digest
-from pipelines.evaluate_command import app
-from pipelines.foreign_batch import measure_all
+from pipelines.commands import evaluate as evaluate_command
+from pipelines.commands.evaluate import app
+from pipelines.evaluation.foreign_batch import measure_all
 from tests.evaluation.films import film, noise, sync_folder
 
 
@@ -59,7 +59,7 @@ def test_two_methods_make_the_papers_table(folder: Path, monkeypatch) -> None:
     }  # fmt: skip
     assert summary["matching"]["Ours"] == {"prefix": "", "suffix": "_ours"}
     assert summary["metric_code_sha256"] == code_digest()
-    assert summary["protocol_code_sha256"] == closure_digest("pipelines.foreign_videos")
+    assert summary["protocol_code_sha256"] == closure_digest("pipelines.evaluation.foreign_videos")
     assert summary["landmarks"]["sha256"] == asset_sha256("dlib_68")
     assert summary["protocol"] == {
         "frames": "256x256, 25 a second",

@@ -23,8 +23,8 @@ from dimitra.media.video import read_video
 from dimitra.shards import npz_bytes, write_shard, write_sidecar
 from dimitra.speech.phonemes import PHONES, Interval, frame_phonemes
 from dimitra.speech.textgrid import textgrid_bytes
-from pipelines.export_command import app
-from pipelines.quarantine import Balance
+from pipelines.commands.export import app
+from pipelines.runtime.quarantine import Balance
 from tests.evaluation.films import film, noise
 from tests.evaluation.inputs.motions import FRAMES, motion
 from tests.pipelines.test_evaluate_stage import CLIP

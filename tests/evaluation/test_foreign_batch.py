@@ -9,7 +9,7 @@ import pytest
 from dimitra.evaluation.definitions import GROUND_TRUTH
 from dimitra.evaluation.rows import MEASURED, Row
 from dimitra.evaluation.tasks import Answer, Settings, Task
-from pipelines.foreign_batch import measure_all
+from pipelines.evaluation.foreign_batch import measure_all
 
 
 def deadly(task: Task, settings: Settings) -> Answer:

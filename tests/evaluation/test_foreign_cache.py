@@ -18,9 +18,9 @@ from dimitra.evaluation.rows import MEASURED, Row
 from dimitra.evaluation.tasks import Answer, Settings, Task
 from dimitra.media.mp4 import encode_mp4
 from dimitra.metrics.summary import ClipValue
-from pipelines.foreign_cache import KeptRows, join
-from pipelines.storage import Storage
-from pipelines.work_cache import WorkCache
+from pipelines.evaluation.foreign_cache import KeptRows, join
+from pipelines.stores.storage import Storage
+from pipelines.stores.work_cache import WorkCache
 from tests.evaluation.films import picture
 
 ROOT = Path(__file__).parents[2]
@@ -220,7 +220,7 @@ def test_an_interrupted_batch_goes_on(tmp_path: Path, start) -> None:
 
     write_films("a", 2)
     write_films("b", 600)
-    command = ["-m", "pipelines.evaluate_command", "--metrics", "ssim"]
+    command = ["-m", "pipelines.commands.evaluate", "--metrics", "ssim"]
     command += ["--reference", str(true), "--generated", str(ours), "--output", str(out)]
 
     run = start(*command)
@@ -249,7 +249,7 @@ SLEEPING = """
 import os, sys, time
 from pathlib import Path
 from dimitra.evaluation.tasks import Settings, Task
-from pipelines.foreign_batch import measure_all
+from pipelines.evaluation.foreign_batch import measure_all
 
 def work(task, settings):
     Path("pid").write_text(str(os.getpid()))

@@ -8,7 +8,7 @@ from pathlib import Path
 from dimitra.assets import asset_sha256
 from dimitra.evaluation.tasks import Settings
 from pipelines.closure import ROOT, closure
-from pipelines.foreign_settings import MEASURER, code_commit, identity, settings_of
+from pipelines.evaluation.foreign_settings import MEASURER, code_commit, identity, settings_of
 from tests.evaluation.films import sync_folder
 
 

@@ -13,8 +13,8 @@ from dimitra.evaluation.tasks import Settings, Task
 from dimitra.media.video import read_video
 from dimitra.metrics.landmarks_distance import LandmarkTrack
 from pipelines.evaluate import dlib_finder, evaluate_clip, track_faces
-from pipelines.evaluate_pictures import Pictures, load_networks
-from pipelines.foreign_videos import OWN_CROPS, Measurer
+from pipelines.evaluation.foreign_videos import OWN_CROPS, Measurer
+from pipelines.evaluation.pictures import Pictures, load_networks
 from pipelines.params import load
 from tests.evaluation.films import FRAMES, film, noise, picture, sync_folder
 from tests.pipelines.test_evaluate_stage import CLIP, PARAMS

@@ -13,8 +13,8 @@ import yaml
 from dimitra.clips import Reason
 from dimitra.shards import list_shards, read_shard
 from pipelines import crop, ingest
-from pipelines.jobs import read_manifest
-from pipelines.quarantine import QuarantineRow, read_quarantine
+from pipelines.runtime.jobs import read_manifest
+from pipelines.runtime.quarantine import QuarantineRow, read_quarantine
 from tests.faults.kinds import CROP, INGEST, KINDS, LISTING
 from tests.faults.workers import params_of
 

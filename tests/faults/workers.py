@@ -15,8 +15,8 @@ from pipelines import crop
 from pipelines import ingest as ingestion
 from pipelines.closure import ROOT
 from pipelines.params import Params, parse
-from pipelines.quarantine import QuarantineRow
-from pipelines.workers import OneByOne, process
+from pipelines.runtime.quarantine import QuarantineRow
+from pipelines.runtime.workers import OneByOne, process
 from tests.faults.kinds import CROP, INGEST, LIMITS, LISTING
 
 

@@ -23,11 +23,11 @@ from dimitra.metrics.records import ClipRecord
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import json_bytes, npz_bytes, write_shard
 from pipelines import evaluate
-from pipelines.lineage import make_record
+from pipelines.lineage.record import make_record
+from pipelines.lineage.stages import read_stages
 from pipelines.params import Params, load
-from pipelines.quarantine import quarantine_row, settle, write_table
+from pipelines.runtime.quarantine import quarantine_row, settle, write_table
 from pipelines.split import split
-from pipelines.stages import read_stages
 from tests.lineage.trees import ROOT
 
 TESTED = "chorus-id00013-a-00001"

@@ -16,7 +16,7 @@ from dimitra.datasets.members import Member, read_member
 from dimitra.lineage.croissant import licence_url
 from dimitra.shards import read_npz, read_shard, write_shard
 from pipelines import shard
-from pipelines.quarantine import write_quarantine
+from pipelines.runtime.quarantine import write_quarantine
 from tests.cmdt.corpus import toy_clip, toy_parts
 from tests.pipelines.test_shard_stage import small_corpus, write_inputs
 from tests.pipelines.toy_shards import CLIPS, FRAMES, SPLIT

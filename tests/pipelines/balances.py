@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dimitra.shards import json_bytes, list_sidecars, write_atomic
-from pipelines.quarantine import Balance
+from pipelines.runtime.quarantine import Balance
 
 
 def write_balance(folder: Path, stage: str = "toy", clips: int | None = None) -> None:

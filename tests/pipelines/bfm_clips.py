@@ -19,7 +19,7 @@ from dimitra.media.mp4 import encode_mp4
 from dimitra.morphable import deng
 from dimitra.shards import npz_bytes, write_shard
 from pipelines.params import Params, parse
-from pipelines.quarantine import write_quarantine, write_table
+from pipelines.runtime.quarantine import write_quarantine, write_table
 from tests.pipelines.balances import write_balance
 
 SAMPLE = Path(__file__).parents[2] / "conf" / "sample.yaml"

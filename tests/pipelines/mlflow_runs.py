@@ -8,7 +8,7 @@ from typing import Any
 
 import mlflow
 
-from pipelines.mlflow_store import experiment_name
+from pipelines.tracking.store import experiment_name
 
 WAIT_S = 180.0
 

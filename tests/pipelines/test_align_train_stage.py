@@ -15,7 +15,7 @@ from dimitra.speech.lexicon import DictionaryError
 from dimitra.speech.transcript import dataset_transcript
 from pipelines import align_train
 from pipelines.errors import StageError
-from pipelines.train_clips import choose
+from pipelines.training.clips import choose
 from tests.pipelines.balances import write_balance
 from tests.pipelines.speech_clips import CLIP
 from tests.speech.signals import boats
@@ -88,7 +88,7 @@ def test_a_bad_dictionary_stops_the_stage_at_once(
 ) -> None:
     (tmp_path / "own.dict").write_text("we W IY1\nfound\n")
     monkeypatch.setattr(
-        "pipelines.aligning.asset_path", lambda name: ASSETS.get(name) or Path(name)
+        "pipelines.training.aligning.asset_path", lambda name: ASSETS.get(name) or Path(name)
     )
     values = yaml.safe_load(PARAMS.read_text())
     values["speech"]["dictionary"] = str(tmp_path / "own.dict")

@@ -12,8 +12,8 @@ from dimitra.cmdt import checkpoint
 from dimitra.morphable.coefficients import BFM_MOUTH, PARTS
 from dimitra.shards import read_npz
 from pipelines import generate, train
-from pipelines.mainguard import StageError
-from tests.pipelines.test_params_fit import BFM
+from pipelines.runtime.mainguard import StageError
+from tests.pipelines.params.test_params_fit import BFM
 from tests.pipelines.toy_shards import CLIPS, FRAMES, small_params, write_merged
 
 

@@ -22,11 +22,14 @@ from dimitra.shards import json_bytes, list_shards, write_shard
 from dimitra.sync import compact
 from dimitra.sync.compact import CompactConfig, CompactSyncNet
 from dimitra.sync.evaluator import SyncEvaluator
-from pipelines import evaluate, evaluate_sync, scores
+from pipelines import evaluate
 from pipelines.errors import StageError
 from pipelines.evaluate import dlib_finder, evaluate_clip, make_worker, track_faces
-from pipelines.evaluate_pictures import Pictures, load_networks
-from pipelines.evaluate_tables import (
+from pipelines.evaluation import scores
+from pipelines.evaluation import sync as evaluate_sync
+from pipelines.evaluation.pictures import Pictures, load_networks
+from pipelines.evaluation.scores import OF_THE_SET
+from pipelines.evaluation.tables import (
     FEW_FEATURES,
     DataSet,
     Gathered,
@@ -35,7 +38,6 @@ from pipelines.evaluate_tables import (
     with_scores,
     write_metrics,
 )
-from pipelines.scores import OF_THE_SET
 
 FRAMES = 6
 CLIP = Clip(

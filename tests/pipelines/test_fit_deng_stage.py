@@ -22,7 +22,7 @@ from pipelines import fit
 from pipelines.fitters import deng as deng_fitter
 from pipelines.fitters import frames as seen_frames
 from pipelines.params import StageResources
-from pipelines.quarantine import read_quarantine
+from pipelines.runtime.quarantine import read_quarantine
 from tests.morphable.bfm_file import bfm_contents
 from tests.pipelines.bfm_clips import CROP_FRAMES, bfm_params, seeded_checkpoint, write_clips
 

@@ -18,10 +18,10 @@ from dimitra.morphable.residual import distance_px, inner_landmarks
 from dimitra.shards import npz_bytes, read_npz, read_shard
 from pipelines import fit
 from pipelines.fitters.precomputed import PrecomputedFitter, places
-from pipelines.jobs import keys_of
-from pipelines.mainguard import StageError
 from pipelines.params import Params
-from pipelines.quarantine import read_quarantine
+from pipelines.runtime.jobs import keys_of
+from pipelines.runtime.mainguard import StageError
+from pipelines.runtime.quarantine import read_quarantine
 from tests.morphable.bfm_file import bfm_contents
 from tests.pipelines import bfm_clips
 from tests.pipelines.bfm_clips import (

@@ -16,11 +16,11 @@ from dimitra.media.mp4 import encode_mp4
 from pipelines.closure import ROOT
 from pipelines.errors import BudgetError, JobError
 from pipelines.ingest import ingest, make_worker
-from pipelines.jobs import read_manifest
 from pipelines.params import Params, ParamsError, parse
-from pipelines.quarantine import read_quarantine, write_table
+from pipelines.runtime.jobs import read_manifest
+from pipelines.runtime.quarantine import read_quarantine, write_table
 from tests.pipelines.balances import write_balance
-from tests.pipelines.test_jobs import clip
+from tests.pipelines.runtime.test_jobs import clip
 
 
 def video(seconds: float = 1.2, sound: bool = True) -> bytes:

@@ -36,8 +36,8 @@ from dimitra.shards import (
 )
 from pipelines import render
 from pipelines.closure import ROOT
-from pipelines.mainguard import guarded
-from pipelines.quarantine import read_quarantine, write_table
+from pipelines.runtime.mainguard import guarded
+from pipelines.runtime.quarantine import read_quarantine, write_table
 from tests.pipelines.balances import write_balance
 from tests.pipelines.test_render_stage import CLIP
 from tests.render.pirender_reference import checkpoint, network

@@ -10,12 +10,13 @@ from dimitra.metrics.definitions import COEFFICIENT_METRICS, METHODS
 from dimitra.metrics.records import tabulate
 from dimitra.shards import npz_bytes, write_shard
 from dimitra.speech.phonemes import PHONE_IDS
-from pipelines import score, score_motion
+from pipelines import score
 from pipelines.errors import StageError
+from pipelines.evaluation import motion as score_motion
+from pipelines.evaluation.motion import Reference, Space, Voice
+from pipelines.evaluation.scores import read_scores
 from pipelines.score import choose_donor, clip_values, score_dataset
-from pipelines.score_motion import Reference, Space, Voice
-from pipelines.scores import read_scores
-from pipelines.work_cache import WorkCache
+from pipelines.stores.work_cache import WorkCache
 from tests.pipelines.toy_shards import CLIPS, clip, small_params, write_manifest
 
 MOUTH = tuple(range(13))

@@ -14,7 +14,7 @@ from dimitra.datasets.summary import Refused
 from dimitra.shards import npz_bytes, read_npz, read_shard, read_sidecar, write_shard
 from pipelines import shard
 from pipelines.params import Params
-from pipelines.quarantine import quarantine_row, write_quarantine
+from pipelines.runtime.quarantine import quarantine_row, write_quarantine
 from tests.cmdt.corpus import toy_clip, toy_parts
 from tests.pipelines.balances import write_balance
 from tests.pipelines.toy_shards import CLIPS, FRAMES, SPLIT, small_params, write_manifest

@@ -19,10 +19,10 @@ from dimitra.speech.mfa_program import MfaMissingError
 from dimitra.speech.phonemes import PHONE_IDS, PHONES, Interval, frame_phonemes
 from dimitra.speech.textgrid import read_textgrid
 from dimitra.speech.transcript import dataset_transcript
-from pipelines.aligning import aligner_inputs, aligner_params, lexicon_assets
 from pipelines.params import Params, SpeechParams, load, parse
+from pipelines.runtime.workers import BatchWorker
 from pipelines.speech import make_worker, packages_of
-from pipelines.workers import BatchWorker
+from pipelines.training.aligning import aligner_inputs, aligner_params, lexicon_assets
 from tests.pipelines.speech_clips import CLIP
 from tests.speech.fake_mfa import FakeMfa
 from tests.speech.signals import boats

@@ -7,9 +7,9 @@ import pytest
 
 from pipelines.errors import StageError
 from pipelines.params import DatasetParams, DatasetsParams
-from pipelines.quarantine import read_quarantine
+from pipelines.runtime.quarantine import read_quarantine
 from pipelines.split import split
-from tests.pipelines.test_jobs import clip
+from tests.pipelines.runtime.test_jobs import clip
 
 CLIPS = [clip(number, 0) for number in range(5)]
 DATASETS = DatasetsParams(

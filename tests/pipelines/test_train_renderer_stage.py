@@ -20,10 +20,10 @@ from dimitra.render.pirender import PIRenderer
 from dimitra.shards import npz_bytes, read_shard, sha256_file, write_atomic, write_shard
 from pipelines import render, train_renderer
 from pipelines.closure import ROOT
-from pipelines.dvc_yaml import rewrite
 from pipelines.errors import StageError
 from pipelines.params import Params, ParamsError, load, parse
-from pipelines.quarantine import write_table
+from pipelines.params.dvc_yaml import rewrite
+from pipelines.runtime.quarantine import write_table
 from tests.pipelines.balances import write_balance
 from tests.pipelines.mlflow_runs import artifacts, stage_runs
 from tests.pipelines.test_render_stage import CLIP

@@ -14,10 +14,10 @@ from dimitra.morphable.coefficients import MOUTH
 from dimitra.shards import read_sidecar, write_shard
 from pipelines import train
 from pipelines.closure import code_digest
-from pipelines.mainguard import StageError
-from pipelines.storage import Storage
-from pipelines.training import build_model, local_corpus, local_shard, normalisation
-from pipelines.work_cache import Finished, WorkCache, package_version
+from pipelines.runtime.mainguard import StageError
+from pipelines.stores.storage import Storage
+from pipelines.stores.work_cache import Finished, WorkCache, package_version
+from pipelines.training.share import build_model, local_corpus, local_shard, normalisation
 from tests.cmdt.corpus import toy_clip, toy_parts
 from tests.pipelines.mlflow_runs import stage_runs
 from tests.pipelines.toy_shards import SPLIT, small_params, write_merged
@@ -52,7 +52,9 @@ def test_a_part_is_trained_saved_and_logged(monkeypatch: pytest.MonkeyPatch) -> 
     assert run.data.metrics["loss"] > 0
     made_of = json.loads(Path("models/pose/config.json").read_text())["made_of"]
     assert run.data.tags["work_key"] == made_of["key"]
-    assert run.data.tags["code_digest"] == made_of["code"] == code_digest("pipelines.training")
+    assert (
+        run.data.tags["code_digest"] == made_of["code"] == code_digest("pipelines.training.share")
+    )
     assert run.info.status == "FINISHED"
     before = {path.name: path.read_bytes() for path in Path("models/pose").iterdir()}
     monkeypatch.setenv("DIMITRA_MLFLOW", "0")

@@ -18,7 +18,7 @@ from dimitra.sync.training import SyncTrainingError
 from pipelines import train_sync
 from pipelines.closure import code_digest
 from pipelines.errors import StageError
-from pipelines.training_states import TrainingStates
+from pipelines.training.states import TrainingStates
 from tests.pipelines.balances import write_balance
 from tests.pipelines.mlflow_runs import stage_runs
 from tests.pipelines.speech_clips import CLIP

@@ -10,7 +10,7 @@ import yaml
 from dimitra.clips import MANIFEST_SCHEMA, Clip
 from dimitra.shards import json_bytes, write_atomic, write_shard
 from pipelines.params import Params, parse
-from pipelines.quarantine import write_table
+from pipelines.runtime.quarantine import write_table
 from pipelines.shard import OUTPUT, statistics
 from tests.cmdt.corpus import toy_clip, toy_parts
 from tests.pipelines.balances import write_balance

@@ -12,9 +12,9 @@ import psutil
 from dimitra.assets import asset_path
 from dimitra.clips import Clip, ClipError, Reason
 from dimitra.shards import Members
-from pipelines import actor
-from pipelines.units import Unit
-from pipelines.workers import Worker
+from pipelines.runtime import actor
+from pipelines.runtime.units import Unit
+from pipelines.runtime.workers import Worker
 
 SLEEPS_S = {"hang": 600.0, "slow": 6.0, "slower": 25.0, "drag": 3.5}
 

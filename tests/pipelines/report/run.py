@@ -30,8 +30,8 @@ from dimitra.speech.transcript import Transcript, Word
 from dimitra.statistics.intervals import mean_interval
 from dimitra.statistics.paired import compare
 from pipelines.params import Params, load
-from pipelines.quarantine import write_table
 from pipelines.report.quarantined import BALANCES
+from pipelines.runtime.quarantine import write_table
 from tests.pipelines.toy_shards import SAMPLE
 
 FRAMES = 50

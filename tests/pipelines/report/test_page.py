@@ -18,6 +18,7 @@ from dimitra.metrics.published import TABLE_I, TABLE_II
 from pipelines.errors import StageError
 from pipelines.params import Params
 from pipelines.report.page import render_page
+from tests.pipelines.ablations.test_variants import entries
 from tests.pipelines.report.run import (
     FLOW,
     FRAMES,
@@ -28,7 +29,6 @@ from tests.pipelines.report.run import (
     make_run,
     write_lineage,
 )
-from tests.pipelines.test_ablations import entries
 
 Page = tuple[Path, Params, str]
 

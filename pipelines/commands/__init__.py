@@ -1,0 +1,1 @@
+"""The commands of ``dimitra`` that need the pipeline; they register as entry points."""

@@ -1,0 +1,1 @@
+"""What the stages `score` and `evaluate` and the command `dimitra evaluate` measure with."""

@@ -1,0 +1,1 @@
+"""What every stage leaves for the audit, and numbers made again from it."""

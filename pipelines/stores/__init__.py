@@ -1,0 +1,1 @@
+"""Where bytes are kept that outlive a run: folders, object stores, and the work cache in them."""

@@ -1,0 +1,1 @@
+"""What the stages that train share: their clips and shards, processes, saved states and records."""
