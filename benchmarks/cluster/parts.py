@@ -19,7 +19,9 @@ from dimitra.shards import ShardWriter, iterate_shard
 from pipelines.runtime.actor import Home, Order, ShardActor
 from pipelines.runtime.in_flight import InFlight, Record
 from pipelines.runtime.job import Resources
-from pipelines.runtime.pool import Pool, Slot, Task
+from pipelines.runtime.pool import Pool
+from pipelines.runtime.slot import Slot
+from pipelines.runtime.task import Task
 from pipelines.runtime.workers import ENVIRONMENT
 from pipelines.runtime.workspace import Delivery, Parcel, SharedWorkspace
 from pipelines.stores.storage import Storage

@@ -29,10 +29,11 @@ from pipelines.runtime.connection import LOCAL, address_of, connect, sigterm_int
 from pipelines.runtime.job import Job, Resources
 from pipelines.runtime.live import LiveView
 from pipelines.runtime.machine import faults_named
-from pipelines.runtime.pool import Pool, State, Task
+from pipelines.runtime.pool import Pool, State
 from pipelines.runtime.progress import console
 from pipelines.runtime.quarantine import Balance, describe, printable, read_balance, settle
 from pipelines.runtime.staging import Staging
+from pipelines.runtime.task import Task
 from pipelines.runtime.units import Unit, pinned, units_of
 from pipelines.runtime.workers import BatchWorker, Worker
 from pipelines.runtime.workspace import Delivery, NodeWorkspace, Parcel, SharedWorkspace, Workspace

@@ -1,10 +1,10 @@
-"""The driver's side of a shard job: actors, the units they are at, clips that hang or kill."""
+"""The driver's side of a shard job: hands units to actors, and replaces those that die or hang."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,12 +12,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dimitra.clips import Reason
 from pipelines.errors import JobError
 from pipelines.runtime.actor import Home, Order, Report, ShardActor
+from pipelines.runtime.blame import Blame
 from pipelines.runtime.in_flight import InFlight, Record, record_lost
 from pipelines.runtime.job import Job, Resources
-from pipelines.runtime.quarantine import QuarantineRow, quarantine_row
+from pipelines.runtime.slot import Slot, starvation
+from pipelines.runtime.task import Task
 from pipelines.runtime.units import Unit
 from pipelines.runtime.workers import ENVIRONMENT
 from pipelines.runtime.workspace import Delivery, Parcel, Workspace
@@ -25,8 +26,6 @@ from pipelines.stores.work_cache import Finished, WorkCache
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 3
-"""A clip that is alone in flight each time its worker dies, this many times, is quarantined."""
 WARN_S = 60.0
 """While no worker works, the reason is said this often."""
 _POLL_S = 0.25
@@ -38,63 +37,6 @@ _UNREACHABLE_S = 60.0
 _LEAVE_S = 10.0
 _LATE_S = 3.0
 """What is left by a worker that takes longer is removed by the next one on its machine."""
-_NO_MEMORY = ("running low on memory", "OutOfMemoryError", "memory monitor")
-
-
-@dataclass
-class Task:
-    """A unit with its history.
-
-    Attributes:
-        unit: the unit.
-        batch: clips handed to the worker at once; halved when a batch kills its worker.
-        suspects: clips to be tried alone before the unit is done again.
-        given_up: rows of clips that are not to be tried again.
-        tries: attempts so far.
-        careful: nothing is loaded ahead, so that one clip is in flight at a time.
-    """
-
-    unit: Unit
-    batch: int
-    suspects: tuple[str, ...] = ()
-    given_up: list[QuarantineRow] = field(default_factory=list)
-    tries: int = 0
-    careful: bool = False
-
-    def halve(self) -> None:
-        """Fewer clips in flight the next time."""
-        self.careful = self.careful or self.batch == 1
-        self.batch = max(1, self.batch // 2)
-
-
-@dataclass(eq=False)
-class Slot:
-    """One actor, and the task it is at.
-
-    Attributes:
-        actor: its handle.
-        pending: the call that it is at.
-        record: the record that it tells of its clips.
-        home: where it lives; None until it has found a place.
-        loading_since: when it began to load its models; None before and after.
-        ready: it has loaded them.
-        task: the unit it is at.
-        order: how it is to be done.
-    """
-
-    actor: Any
-    pending: Any
-    record: Any
-    home: Home | None = None
-    loading_since: float | None = None
-    ready: bool = False
-    task: Task | None = None
-    order: Order | None = None
-
-    @property
-    def attempt(self) -> str:
-        """Name of the attempt under way; empty while loading."""
-        return self.order.attempt if self.order is not None else ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +53,7 @@ class State:
 
 @dataclass
 class Pool:
-    """Hands out units, and judges clips that hang or kill.
+    """Hands out units, takes what is done, and puts a fresh actor where one died or hangs.
 
     Attributes:
         job: the stage's work.
@@ -143,7 +85,6 @@ class Pool:
     _left: int = 0
     _done: int = 0
     _bad: int = 0
-    _strikes: Counter[tuple[str, str]] = field(default_factory=Counter)
     _shards_done: int = 0
     _records: list[Any] = field(default_factory=list)
     _started: int = 0
@@ -153,7 +94,11 @@ class Pool:
     _next_look: float = 0.0
     _warned: float = 0.0
     _leaving: list[Any] = field(default_factory=list)
+    _blame: Blame = field(init=False)
     _threads: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._blame = Blame(self.job.stage)
 
     def work(self, workers: int, watch: Callable[[State], None]) -> None:
         """Do all units.
@@ -272,13 +217,6 @@ class Pool:
         self.slots.remove(slot)
         self.slots.append(self._start())
 
-    def _quarantine(
-        self, task: Task, clip_id: str, reason: Reason, why: str, attempts: int
-    ) -> None:
-        clip = next(clip for clip in task.unit.clips if clip.clip_id == clip_id)
-        task.given_up.append(quarantine_row(clip, self.job.stage, reason, why, attempts))
-        task.suspects = tuple(name for name in task.suspects if name != clip_id)
-
     def _certain(self, slot: Slot, error: Exception) -> Exception:
         """Wait until it is known what became of an actor that cannot be reached."""
         import ray
@@ -328,35 +266,16 @@ class Pool:
         elif isinstance(error, ActorUnavailableError):
             logger.warning("%s: the worker at %s could not be reached", stage, name)
         elif task is None or not flying:
-            self._strike(name, str(error))
+            self._blame.strike(name, str(error))
         else:
             logger.warning("%s: a worker died at %s, clips %s", stage, name, ", ".join(flying))
-            self._suspect(task, flying, error)
+            self._blame.suspect(task, flying, error)
         self._again(slot)
-
-    def _suspect(self, task: Task, flying: tuple[str, ...], error: Exception) -> None:
-        """Count a death against a clip that was alone; have several tried one by one."""
-        task.suspects = flying
-        if len(flying) > 1:
-            task.halve()
-            return
-        (clip_id,) = flying
-        self._strikes[task.unit.name, clip_id] += 1
-        if self._strikes[task.unit.name, clip_id] >= ATTEMPTS:
-            memory = any(text in str(error) for text in _NO_MEMORY)
-            reason = Reason.OUT_OF_MEMORY if memory else Reason.WORKER_KILLED
-            why = f"the worker process died {ATTEMPTS} times while it processed this clip alone"
-            self._quarantine(task, clip_id, reason, why, ATTEMPTS)
 
     def _late(self, slot: Slot, task: Task, state: InFlight) -> None:
         """Clips are past their deadline: kill the worker, quarantine the clip that hangs."""
         self._recorded(slot.record.forget.remote(slot.attempt))
-        if len(state.flying) == 1:
-            why = f"took longer than {self.job.stage}.deadline_s = {self.job.deadline_s:g} s"
-            self._quarantine(task, state.flying[0], Reason.DEADLINE, why, 1)
-        else:
-            task.suspects = state.flying
-            task.halve()
+        self._blame.late(task, state.flying, self.job.deadline_s)
         self._again(slot)
 
     def _collect(self, slot: Slot) -> None:
@@ -442,56 +361,18 @@ class Pool:
                 f"{self.job.worker} had not loaded after {self.job.loading_s:g} s on {node} (limit "
                 f"of {self.job.stage}: Job.loading_s)"
             )
-            self._strike("loading", why)
+            self._blame.strike("loading", why)
             self._again(slot)
 
-    def _strike(self, name: str, why: str) -> None:
-        """Count a death for which no clip is to blame.
-
-        Raises:
-            JobError: it is the third at the same place.
-        """
-        stage = self.job.stage
-        self._strikes[name, ""] += 1
-        logger.warning("%s: a worker died at %s: %s", stage, name, why)
-        if self._strikes[name, ""] >= ATTEMPTS:
-            raise JobError(
-                f"{stage}: workers died {ATTEMPTS} times at {name}, no clip in flight: {why}. "
-                "Finished shards are kept"
-            )
-
     def _warn_of_starvation(self) -> None:
-        """Say once a minute why no worker works: none is placed, or those that are still load."""
-        import ray
-
-        offered: Any = ray.cluster_resources
+        """Say once a minute why no worker works."""
         now = time.monotonic()
-        placed = [slot.home for slot in self.slots if slot.home is not None]
         if any(slot.ready for slot in self.slots):
             self._warned = now
-        elif now - self._warned <= WARN_S:
-            return
-        elif placed:
+        elif now - self._warned > WARN_S:
             self._warned = now
-            logger.warning(
-                "%s: no worker has finished loading; %d of %d are placed (%s) and have been in "
-                "%s for up to %.0f s, %g s are allowed",
-                self.job.stage,
-                len(placed),
-                len(self.slots),
-                ", ".join(sorted({home.name for home in placed})[:5]),
-                self.job.worker,
-                max(now - slot.loading_since for slot in self.slots if slot.loading_since),
-                self.job.loading_s,
-            )
-        else:
-            self._warned = now
-            logger.warning(
-                "%s: no worker has found a place yet; each asks for %s, the cluster has %s",
-                self.job.stage,
-                self.resources.demands(),
-                {k: v for k, v in offered().items() if k in ("CPU", "GPU", "memory")},
-            )
+            why = starvation(self.slots, self.job, self.resources)
+            logger.warning("%s: %s", self.job.stage, why)
 
     def _state(self) -> State:
         attempts = [slot.attempt for slot in self.slots if slot.order and not slot.order.trial]
