@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dimitra.animation.errors import AnimationError
 from dimitra.animation.settings import SHORTEST_S
 from dimitra.clips import ClipError
+from dimitra.media.audio import mono
 from dimitra.media.container import (
     MediaLimits,
     Source,
@@ -213,22 +214,9 @@ def _blocks(
             begin = 0
         if expected is not None and abs(begin - expected) <= _GAP_S * native:
             begin = expected
-        block = _mono(frame)
+        block = mono(frame)
         expected = begin + len(block)
         yield begin, block
-
-
-def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """Mean over the channels of a decoded block, [N] in -1..1."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    if samples.dtype == np.uint8:
-        samples = (samples.astype(np.float32) - 128.0) / 128.0
-    elif np.issubdtype(samples.dtype, np.signedinteger):
-        samples = samples / 2.0 ** (8 * samples.itemsize - 1)
-    mono = samples[0] if len(samples) == 1 else samples.mean(axis=0)
-    return np.asarray(mono, dtype=np.float32)
 
 
 class _Lane:

@@ -10,26 +10,19 @@ not once a face. Rounded, and without values between pixels, the answers are dli
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+from dimitra.compiled import compiled
 
 _VERSION = 1
 _DEPTH = 4
 _SPLITS, _LEAVES = 2**_DEPTH - 1, 2**_DEPTH
 _TOGETHER = 4
 """Trees whose steps are added at once, so that a shape is loaded and stored once for them."""
-
-
-def _compiled(function: _F) -> _F:
-    """Compiled once and kept on disk, without the GIL, exact arithmetic: equal on every CPU."""
-    return cast("_F", numba.njit(cache=True, nogil=True, fastmath=False)(function))
 
 
 class ShapePredictor:
@@ -94,7 +87,7 @@ class ShapePredictor:
         return np.asarray(_measure(images, where, corners, between, *self._model), np.float32)
 
 
-@_compiled
+@compiled
 def _read_int(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
     """A number in dlib's form: how many bytes follow, with the sign in bit 7; low bytes first."""
     count = data[at] & 0x0F
@@ -106,7 +99,7 @@ def _read_int(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
     return (-value if data[at] & 0x80 else value), at + 1 + count
 
 
-@_compiled
+@compiled
 def _read_float(data: NDArray[np.uint8], at: int) -> tuple[np.float32, int]:
     """A number in dlib's form: mantissa and exponent as two whole numbers."""
     mantissa, at = _read_int(data, at)
@@ -114,7 +107,7 @@ def _read_float(data: NDArray[np.uint8], at: int) -> tuple[np.float32, int]:
     return np.float32(math.ldexp(float(mantissa), exponent)), at
 
 
-@_compiled
+@compiled
 def _expect(data: NDArray[np.uint8], at: int, wanted: int) -> int:
     value, at = _read_int(data, at)
     if value != wanted:
@@ -122,7 +115,7 @@ def _expect(data: NDArray[np.uint8], at: int, wanted: int) -> int:
     return at
 
 
-@_compiled
+@compiled
 def _read_tree(
     data: NDArray[np.uint8],
     at: int,
@@ -145,7 +138,7 @@ def _read_tree(
     return at
 
 
-@_compiled
+@compiled
 def _read_pixels(
     data: NDArray[np.uint8],
     at: int,
@@ -170,7 +163,7 @@ def _read_pixels(
     return at
 
 
-@_compiled
+@compiled
 def _read(
     data: NDArray[np.uint8],
 ) -> tuple[
@@ -221,7 +214,7 @@ def _read(
     return mean, compared, threshold, leaves, anchor, offset, at
 
 
-@_compiled
+@compiled
 def _look(
     image: NDArray[np.uint8],
     box: NDArray[np.float64],
@@ -273,7 +266,7 @@ def _look(
         seen[pixel] = value
 
 
-@_compiled
+@compiled
 def _descend(
     seen: NDArray[np.float32],
     compared: NDArray[np.uint16],
@@ -315,7 +308,7 @@ def _descend(
         leaf[face] = high + np.uint8(8) if right[0, face] else low
 
 
-@_compiled
+@compiled
 def _measure(
     images: NDArray[np.uint8],
     frames: NDArray[np.int64],

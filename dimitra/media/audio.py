@@ -86,7 +86,7 @@ def read_audio(
                         Reason.DECODE_ERROR,
                         f"{name}: the sample rate changes from {native} to {frame.sample_rate} Hz",
                     )
-                track.add(_mono(frame), time)
+                track.add(mono(frame), time)
                 if track.full:
                     break
         except FFmpegError as error:
@@ -96,7 +96,7 @@ def read_audio(
     return track.finish()
 
 
-def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
+def mono(frame: av.AudioFrame) -> NDArray[np.float32]:
     """Mean over the channels of a decoded block, ``[N]`` in -1..1."""
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
@@ -105,8 +105,8 @@ def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
         samples = (samples.astype(np.float32) - 128.0) / 128.0
     elif np.issubdtype(samples.dtype, np.signedinteger):
         samples = samples / 2.0 ** (8 * samples.itemsize - 1)
-    mono = samples[0] if len(samples) == 1 else samples.mean(axis=0)
-    return np.asarray(mono, dtype=np.float32)
+    mean = samples[0] if len(samples) == 1 else samples.mean(axis=0)
+    return np.asarray(mean, dtype=np.float32)
 
 
 class _Track:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dimitra.render.rasterizer import Raster, compiled, inlined
+from dimitra.compiled import compiled, inlined
+from dimitra.render.rasterizer import Raster
 
 SKIN = 0
 """Layer of triangles that take their colour from the photo."""

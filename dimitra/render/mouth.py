@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_propagation, gaussian_filter
 
+from dimitra.compiled import compiled
 from dimitra.render.inpaint import fill_unknown
-from dimitra.render.rasterizer import Raster, compiled
+from dimitra.render.rasterizer import Raster
 
 UPPER_WIDTHS_MM = (8.5, 6.5, 7.5, 7.0, 7.0, 10.0, 10.0)
 LOWER_WIDTHS_MM = (5.0, 5.5, 7.0, 7.0, 7.0, 11.0, 10.5)

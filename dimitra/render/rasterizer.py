@@ -9,31 +9,18 @@ every CPU. One thread; the GIL is released.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+from dimitra.compiled import compiled
 
 SUBPIXELS = 256
 """Vertices are snapped to this fraction of a pixel."""
 COORDINATE_LIMIT = float(2**20)
 """Largest absolute vertex coordinate, pixels: edge products then fit 64-bit integers."""
-
-
-def compiled(function: _F) -> _F:
-    """``numba.njit`` as this package uses it: cached, without the GIL, exact arithmetic."""
-    return cast("_F", numba.njit(cache=True, nogil=True, fastmath=False)(function))
-
-
-def inlined(function: _F) -> _F:
-    """``compiled`` for what runs once a pixel: a call costs more than its arithmetic."""
-    compile_it = numba.njit(cache=True, nogil=True, fastmath=False, forceinline=True)
-    return cast("_F", compile_it(function))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dimitra.render.rasterizer import compiled
+from dimitra.compiled import compiled
 
 CELLS = 32
 THIN_PLATE = 2.0

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dimitra.compiled import compiled
 from dimitra.morphable.camera import rotation
 from dimitra.morphable.coefficients import EXPRESSION_SIZE
 from dimitra.morphable.model import FaceModel

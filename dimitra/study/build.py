@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dimitra.clips import ClipError
 from dimitra.media.container import MediaInfo
+from dimitra.shards import sha256_file
 from dimitra.study.errors import StudyError
 from dimitra.study.gallery import FROZEN, Gallery
 from dimitra.study.sources import list_videos, unmatched
@@ -25,7 +26,6 @@ from dimitra.study.study import (
     Pair,
     Study,
     Video,
-    digest,
 )
 from dimitra.study.videos import check_video
 
@@ -154,7 +154,7 @@ def _gather(
             # Both are asked: each that cannot be played is listed.
             if not all([playable(wishes.ours, clip), playable(method, clip)]):
                 continue
-            if digest(ours[clip]) == digest(files[method][clip]):
+            if sha256_file(ours[clip]) == sha256_file(files[method][clip]):
                 reason = f"the same bytes as {wishes.ours}'s; look at the folders"
                 left_out.append(LeftOut(method=method, clip=clip, reason=reason))
                 continue

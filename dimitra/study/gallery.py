@@ -6,7 +6,8 @@ import random
 from pathlib import Path
 
 from dimitra.media.container import MediaInfo
-from dimitra.study.study import Video, digest
+from dimitra.shards import sha256_file
+from dimitra.study.study import Video
 from dimitra.study.videos import check_video, copy_video, freeze
 
 FROZEN = "frozen"
@@ -51,7 +52,7 @@ class Gallery:
         self.videos.append(
             Video(
                 file=place.name,
-                sha256=digest(place),
+                sha256=sha256_file(place),
                 media_type="video/webm" if place.suffix == ".webm" else "video/mp4",
                 duration_s=round(info.duration_s, 3),
                 width=info.width,

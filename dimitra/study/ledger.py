@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dimitra.shards import sha256_file
 from dimitra.study.errors import StudyError
 from dimitra.study.plan import Side, questions
 from dimitra.study.rater import Answer, Current, Rater
-from dimitra.study.study import ANSWERS, FILE, Study, digest
+from dimitra.study.study import ANSWERS, FILE, Study
 from dimitra.web.intake import new_token
 
 MAX_RATERS = 10_000
@@ -72,11 +73,11 @@ class Ledger:
             self._base.execute("PRAGMA foreign_keys = ON")
             with self._change() as base:
                 if not base.execute("SELECT 1 FROM sqlite_master").fetchone():
-                    self._create(digest(folder / FILE))
+                    self._create(sha256_file(folder / FILE))
             (of,) = self._base.execute("SELECT sha256 FROM study").fetchone()
         except (sqlite3.Error, TypeError, OSError) as error:
             raise StudyError(f"{path} cannot be used: {error}") from None
-        if of != digest(folder / FILE):
+        if of != sha256_file(folder / FILE):
             raise StudyError(f"{path} has answers of another {FILE}; put the old one back")
 
     def _create(self, sha256: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from dimitra.shards import sha256_file
 from dimitra.study.errors import StudyError
 
 FILE, VIDEOS, ANSWERS = "study.json", "videos", "answers.sqlite"
@@ -116,12 +116,6 @@ class Study(_Part):
         return [number for number, pair in enumerate(self.pairs) if pair.kind == kind]
 
 
-def digest(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def load_study(folder: Path, *, verify: bool = False) -> Study:
     """Read ``study.json``.
 
@@ -152,7 +146,7 @@ def load_study(folder: Path, *, verify: bool = False) -> Study:
 def _verify(folder: Path, videos: Iterable[Video]) -> None:
     for video in videos:
         path = folder / video.file
-        if not path.is_file() or digest(path) != video.sha256:
+        if not path.is_file() or sha256_file(path) != video.sha256:
             raise StudyError(
                 f"{path} is missing or not the file that the study was built with; build the "
                 "study again, into a new folder"
