@@ -15,7 +15,6 @@ from dimitra.morphable.coefficients import EXPRESSION_SIZE
 from dimitra.morphable.model import FaceModel
 from dimitra.render.rasterizer import (
     Raster,
-    compiled,
     magnify,
     rasterize,
     reduce_image,
