@@ -2,7 +2,7 @@
 
 Every test clip becomes two videos of its first frame, with its own sound: ``hp.mp4`` with the
 generated head pose, ``no_hp.mp4`` with the head held as in the first frame. The mesh renderer or
-PIRender draws them (`render.renderer`).
+PIRender draws them (`render.renderer`), on a CPU or a GPU (`render.device`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from dimitra.media.mp4 import encode_mp4
 from dimitra.media.video import iterate_frames, to_rgb
 from dimitra.morphable import open_head
 from dimitra.render import pirender, renderer_checkpoint
-from dimitra.render.mesh import MeshRenderer, freeze_pose
+from dimitra.render.device_mesh import mesh_renderer
+from dimitra.render.mesh import freeze_pose
 from dimitra.render.pirender_weights import PIRenderError
 from dimitra.render.reference import resize_reference
 from dimitra.shards import Members, read_npz
@@ -58,8 +59,8 @@ class Renderer(Protocol):
     ) -> Iterator[NDArray[np.uint8]]: ...
 
 
-def _mesh() -> Renderer:
-    renderer = MeshRenderer(open_head.load())
+def _mesh(device: str) -> Renderer:
+    renderer = mesh_renderer(open_head.load(), device)
 
     def draw(
         photo: NDArray[np.uint8],
@@ -100,8 +101,8 @@ def make_worker(params: dict[str, Any]) -> Worker:
     import torch
 
     torch.set_num_threads(1)
-    neural = params["renderer"] == "pirender"
-    draw = _pirender(params["weights"], params["device"]) if neural else _mesh()
+    neural, device = params["renderer"] == "pirender", params["device"]
+    draw = _pirender(params["weights"], device) if neural else _mesh(device)
 
     def work(clip: Clip, parts: Members) -> Members:
         fitted = read_npz(parts["motion.npz"])
@@ -163,7 +164,7 @@ def main() -> None:
     weights = params.render.weights
     if weights == TRAINED:
         check_own(params)
-    on_gpu = weights is not None and params.render.device == "cuda"
+    on_gpu = params.render.device == "cuda"
     run(
         Job(
             stage="render",

@@ -15,7 +15,7 @@ from dimitra.animation.settings import RENDERERS, Settings
 from dimitra.assets import asset_path
 from dimitra.morphable import open_head
 from dimitra.render import pirender
-from dimitra.render.mesh import MeshRenderer
+from dimitra.render.device_mesh import DeviceError, mesh_renderer
 from dimitra.render.pirender_network import STRIDE
 from dimitra.render.renderer_checkpoint import load as load_trained
 
@@ -82,12 +82,13 @@ def load_renderer(name: str, settings: Settings, size: int) -> Renderer:
         size: side of the video, pixels.
 
     Raises:
-        AnimationError: PIRender's weights are not named, or were trained for something else.
+        AnimationError: PIRender's weights are not named, or were trained for something else; or the
+            mesh renderer is to draw on a GPU, and there is none.
         AssetError: they are missing.
         PIRenderError: they are another network's, or there is no GPU.
     """
     if name == "mesh":
-        return _mesh()
+        return _mesh(settings.render.device)
     if settings.render.weights is None:
         raise AnimationError(
             f"{settings.file}: render.weights names no checkpoint of PIRender (docs/render.md)"
@@ -112,8 +113,11 @@ def _trained(settings: Settings, size: int) -> pirender.PIRenderer:
     return pirender.PIRenderer(trained.network, settings.render.device)
 
 
-def _mesh() -> Renderer:
-    renderer = MeshRenderer(open_head.load())
+def _mesh(device: str) -> Renderer:
+    try:
+        renderer = mesh_renderer(open_head.load(), device)
+    except DeviceError as error:
+        raise AnimationError(str(error)) from None
 
     def draw(
         photo: NDArray[np.uint8],

@@ -28,6 +28,9 @@ SOURCE_X, SOURCE_Y, TRUST, TWIN_X, TWIN_Y, TWIN_TRUST, FILL, SHADE = range(8)
 WARMTH = np.float32(0.35)
 """How much less red is taken than blue where skin or mouth are darkened, as in real shadow."""
 
+SAME_PX = 1.5
+"""Samples of a pixel whose positions in the photo lie nearer than this are of one surface."""
+
 PHOTO, WITHOUT_EYES, EYES_ONLY, MOUTH_ONLY = range(4)
 """The pictures that ``compose`` reads: the photo; eyes and mouth replaced by the skin around them;
 all but the eyeballs replaced by their colours; all but the mouth's inside replaced by its."""
@@ -169,7 +172,7 @@ def _merge(samples: NDArray[np.float32], merged: NDArray[np.float32]) -> int:
     """Average the samples that agree; returns how many remain.
 
     ``merged`` is [4, 9]: the columns of ``_gather`` and the number of samples in each row.
-    Samples of one layer whose positions lie within 1.5 pixels become one; the two sides of an
+    Samples of one layer whose positions lie within ``SAME_PX`` become one; the two sides of an
     edge stay apart, so that no position between them is ever read.
     """
     count = 0
@@ -178,8 +181,8 @@ def _merge(samples: NDArray[np.float32], merged: NDArray[np.float32]) -> int:
         for m in range(count):
             if (
                 samples[n, 0] == merged[m, 0]
-                and abs(samples[n, 1] - merged[m, 1]) < 1.5
-                and abs(samples[n, 2] - merged[m, 2]) < 1.5
+                and abs(samples[n, 1] - merged[m, 1]) < SAME_PX
+                and abs(samples[n, 2] - merged[m, 2]) < SAME_PX
                 and (samples[n, 6] > 0.0) == (merged[m, 6] > 0.0)
             ):
                 home = m

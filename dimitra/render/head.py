@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
@@ -68,10 +68,20 @@ NECK_FADE = (0.16, 0.02)
 """From which depth below the jaw line on the head stops and the neck starts, decimetres."""
 
 
-def smoothstep(value: NDArray[Any] | float, low: float, high: float) -> Floats:
+@overload
+def smoothstep(value: torch.Tensor, low: float, high: float) -> torch.Tensor: ...
+@overload
+def smoothstep(value: NDArray[Any] | float, low: float, high: float) -> Floats: ...
+def smoothstep(
+    value: torch.Tensor | NDArray[Any] | float, low: float, high: float
+) -> torch.Tensor | Floats:
     """0 below ``low``, 1 above ``high`` (``low`` may be the larger), smooth between."""
-    t = np.clip((value - low) / (high - low), 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t), np.float64)
+    share = (value - low) / (high - low)
+    if isinstance(share, torch.Tensor):
+        t = share.clamp(0.0, 1.0)
+        return t * t * (3.0 - 2.0 * t)
+    clipped = np.clip(share, 0.0, 1.0)
+    return np.asarray(clipped * clipped * (3.0 - 2.0 * clipped), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +136,21 @@ class Head:
     tooth: NDArray[np.float32]
 
 
+class HasMouth(Protocol):
+    """A face model with the regions that an open mouth moves, in numpy or on a device."""
+
+    @property
+    def model(self) -> FaceModel: ...
+    @property
+    def landmarks(self) -> Any: ...
+    @property
+    def upper_teeth(self) -> Any: ...
+    @property
+    def lower_teeth(self) -> Any: ...
+    @property
+    def tongue(self) -> Any: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Placed:
     """Heads of T frames in a picture.
@@ -157,12 +182,20 @@ def place(
         crop: [3], Deng's alignment of the picture.
         size: side of the picture, pixels.
     """
-    vertices = head.model.vertices(tensor(identity), tensor(motion[:, :64]))
+    vertices = moved_vertices(head, tensor(identity), tensor(motion[:, :64]))
+    posed, projected = look(vertices, motion[:, 64:], crop, size)
+    return Placed(vertices.numpy(), posed, projected)
+
+
+def moved_vertices(
+    head: HasMouth, identity: torch.Tensor, expression: torch.Tensor
+) -> torch.Tensor:
+    """Vertices [T, V, 3] for expressions [T, 64], model frame, with teeth and tongue moved."""
+    vertices = head.model.vertices(identity, expression)
     upper, lower = (vertices[:, head.landmarks[list(lips)]] for lips in INNER_LIPS)
     opening = torch.linalg.vector_norm(upper - lower, dim=-1).mean(dim=1)
     open_mouth(vertices, opening, head.upper_teeth, head.lower_teeth, head.tongue)
-    posed, projected = look(vertices, motion[:, 64:], crop, size)
-    return Placed(vertices.numpy(), posed, projected)
+    return vertices
 
 
 def look(
@@ -172,10 +205,17 @@ def look(
     size: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pose points [..., N, 3] by [T, 6]: in the camera frame, and in pixels with the distance."""
-    posed = camera.to_camera(points, tensor(pose))
-    pixels = camera.aligned_to_crop(camera.project(posed), tensor(crop), size)
-    distance = camera.DISTANCE - posed[..., 2:]
-    return posed.numpy(), torch.cat((pixels, distance), dim=-1).numpy()
+    posed, projected = seen(points, tensor(pose), tensor(crop), size)
+    return posed.numpy(), projected.numpy()
+
+
+def seen(
+    points: torch.Tensor, pose: torch.Tensor, crop: torch.Tensor, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``look`` for tensors, on their device."""
+    posed = camera.to_camera(points, pose)
+    pixels = camera.aligned_to_crop(camera.project(posed), crop, size)
+    return posed, torch.cat((pixels, camera.DISTANCE - posed[..., 2:]), dim=-1)
 
 
 def tensor(array: NDArray[Any]) -> torch.Tensor:

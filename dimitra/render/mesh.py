@@ -99,13 +99,22 @@ class MeshRenderer:
         Raises:
             ValueError: an array has the wrong shape, or the head lies outside the photo.
         """
-        if motion.ndim != 2 or motion.shape[1] != MOTION or reference.shape != (MOTION,):
-            raise ValueError(
-                f"motion has shape {motion.shape} and reference {reference.shape}, "
-                f"but [T, {MOTION}] and [{MOTION}] are needed"
-            )
+        check_motion(motion, reference)
         portrait = prepare_portrait(self._head, photo, identity, reference, crop)
         yield from _frames(self._head, portrait, identity, motion)
+
+
+def check_motion(motion: NDArray[np.float32], reference: NDArray[np.float32]) -> None:
+    """Refuse motion that is not [T, 70], or a reference that is not [70].
+
+    Raises:
+        ValueError: naming both shapes.
+    """
+    if motion.ndim != 2 or motion.shape[1] != MOTION or reference.shape != (MOTION,):
+        raise ValueError(
+            f"motion has shape {motion.shape} and reference {reference.shape}, "
+            f"but [T, {MOTION}] and [{MOTION}] are needed"
+        )
 
 
 def freeze_pose(motion: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:

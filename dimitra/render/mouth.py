@@ -71,9 +71,9 @@ def tooth_numbers(teeth: NDArray[np.float64], widths_mm: tuple[float, ...]) -> N
 def open_mouth(
     vertices: torch.Tensor,
     opening: torch.Tensor,
-    upper_teeth: NDArray[np.float64],
-    lower_teeth: NDArray[np.float64],
-    tongue: NDArray[np.float64],
+    upper_teeth: NDArray[np.float64] | torch.Tensor,
+    lower_teeth: NDArray[np.float64] | torch.Tensor,
+    tongue: NDArray[np.float64] | torch.Tensor,
 ) -> None:
     """Move teeth and tongue of heads to where an open mouth shows them, in place.
 
@@ -84,7 +84,10 @@ def open_mouth(
         lower_teeth: [V], 1 on the lower teeth.
         tongue: [V], 1 on the tongue.
     """
-    upper, lower, flesh = (torch.from_numpy(p > 0) for p in (upper_teeth, lower_teeth, tongue))
+    upper, lower, flesh = (
+        torch.as_tensor(part > 0, device=vertices.device)
+        for part in (upper_teeth, lower_teeth, tongue)
+    )
     beyond = torch.clamp(opening - OPEN_FROM, min=0.0)[:, None]
     vertices[:, upper, 1] -= torch.clamp(DROP * beyond, max=DROP_LIMIT)
     teeth = vertices[:, lower]

@@ -55,7 +55,7 @@ def serve(
         load_models(inside, settings)
         renderer = chosen_renderer(None, settings)
         check_size(settings.render.size, renderer)
-        if renderer != "mesh":  # which has no weights
+        if renderer != "mesh" or settings.render.device != "cpu":  # else there is nothing to lack
             load_renderer(renderer, settings, settings.render.size)
         bound = bind(host, port)
     except (AnimationError, AddressError, AssetError, PIRenderError) as error:

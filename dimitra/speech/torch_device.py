@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dimitra.exact_arithmetic import exact_arithmetic
 from dimitra.speech.errors import EncoderError
 
 
@@ -27,24 +25,6 @@ def torch_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-@contextmanager
-def _exact() -> Iterator[None]:
-    """No gradients, no TF32, no algorithm chosen by timing: a repeat gives the same bytes."""
-    matmul = torch.backends.cuda.matmul
-    allowed = matmul.allow_tf32
-    matmul.allow_tf32 = False
-    try:
-        with (
-            torch.backends.cudnn.flags(
-                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-            ),
-            torch.inference_mode(),
-        ):
-            yield
-    finally:
-        matmul.allow_tf32 = allowed
-
-
 def frozen(model: nn.Module, device: torch.device) -> nn.Module:
     """The model in evaluation, float32, without gradients, on the device."""
     return model.to(device=device, dtype=torch.float32).eval().requires_grad_(False)
@@ -52,7 +32,7 @@ def frozen(model: nn.Module, device: torch.device) -> nn.Module:
 
 def vectors(model: nn.Module, samples: NDArray[np.float32], device: torch.device) -> Tensor:
     """What a model gives for ``[1, N]`` samples, without the batch, on the CPU."""
-    with _exact():
+    with exact_arithmetic():
         given = torch.from_numpy(np.ascontiguousarray(samples))[None].to(device)
         result: Tensor = model(given)[0].cpu()
     return result

@@ -17,7 +17,8 @@ class RenderParams(Section):
     weights: AssetRef | None
     """PIRender's checkpoint, or ``trained``; null for the mesh renderer, which has none."""
     device: Literal["cpu", "cuda"]
-    """Where PIRender runs; in 16 bits on a GPU."""
+    """Where it draws. On a GPU PIRender in 16 bits; the mesh renderer in batches, whose frames are
+    the CPU's but for a level here and there."""
     angle_limit_rad: Annotated[float, Field(gt=0.0, le=3.2)] | None = None
     """How far each angle of the head may leave that of frame 0; null, as metrics need it: freely.
     0.2 in Dimitra's demonstrations, because PIRender blurs large turns."""

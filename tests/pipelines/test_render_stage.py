@@ -20,6 +20,7 @@ from pipelines.render import make_worker
 FRAMES = 10
 PARAMS = {
     "renderer": "mesh",
+    "device": "cpu",
     "angle_limit_rad": None,
     "size": 256,
     "crf": 18,
