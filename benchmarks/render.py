@@ -1,6 +1,6 @@
-"""What drawing costs: each step of the mesh renderer, PIRender, a whole `dimitra animate`.
+"""What drawing costs: the mesh renderer's steps, it on a device, PIRender, `dimitra animate`.
 
-    python benchmarks/render.py                                   # mesh and PIRender, one thread
+    python benchmarks/render.py                           # mesh, device and PIRender, one thread
     python benchmarks/render.py --only mesh                       # half a minute
     python benchmarks/render.py --only animate --root RUN --seconds 20   # a finished run's models
     python benchmarks/render.py --only pirender --device cuda --weights pirender_256 --frames 500
@@ -11,6 +11,8 @@ a frame takes does not depend on what moves. Everything runs in this process, wi
 * mesh: processor time of each step. A stopwatch is put around the functions that the renderer
   calls; `the rest` is what they leave. `set up the photo` comes once a photo, the other steps once
   a frame; `encode` is H.264 and AAC as the stage writes them.
+* device: the mesh renderer in torch (`render.device: cuda`), on a GPU where there is one and on one
+  core, where nobody would use it: it shows what a GPU is given to do. Columns as of pirender.
 * pirender: `prepare`, from the photo to the first frame (on a GPU, the first batch); `draw`, the
   other frames; `encode`. `frames/s` is of the first two together. Its time does not depend on its
   weights' values: without `--weights` they are seeded. A frame of the published size takes seconds
@@ -20,9 +22,9 @@ a frame takes does not depend on what moves. Everything runs in this process, wi
   that of the run's clips, one after the other.
 
 Times are the processor's (`time.process_time`; animate: with that of ended child processes), so
-that other work on the machine does not count, and frames/s are per core. With `--device cuda`
-PIRender is timed by the wall clock, with the device synchronised. Compiling the mesh renderer and
-loading weights are not counted for mesh and pirender, because a worker does so once.
+that other work on the machine does not count, and frames/s are per core. What a GPU draws is timed
+by the wall clock, with the device synchronised. Compiling the mesh renderer and loading weights are
+not counted for mesh, device and pirender, because a worker does so once.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ from dimitra.assets import asset_path  # noqa: E402
 from dimitra.media.mp4 import encode_mp4  # noqa: E402
 from dimitra.morphable import open_head  # noqa: E402
 from dimitra.render import pirender  # noqa: E402
+from dimitra.render.device_mesh import DeviceMeshRenderer  # noqa: E402
 from dimitra.render.mesh import MeshRenderer  # noqa: E402
 from dimitra.render.pirender_network import PIRenderNet  # noqa: E402
 from dimitra.render.reference import resize_reference  # noqa: E402
@@ -59,7 +62,9 @@ CROP = np.array([0.95, 128.0, 136.0], np.float32)
 """Deng's alignment of the photo's face, at 256x256."""
 FPS, RATE_HZ = 25, 16_000
 
-PARTS = ("mesh", "pirender", "animate")
+PARTS = ("mesh", "device", "pirender", "animate")
+DEVICE_FRAMES = {"cpu": 32, "cuda": 250}
+"""Frames of the clip that is drawn on each device."""
 CONSOLE = Console(width=110)
 
 Clock = Callable[[], float]
@@ -148,10 +153,11 @@ def reference(size: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     return resize_reference(photo()[0:256, 96:352], CROP, size)
 
 
-def mesh(size: int) -> Draw:
-    """The mesh renderer on the photo."""
+def mesh(size: int, device: str | None = None) -> Draw:
+    """The mesh renderer on the photo: compiled, or in torch on a device."""
     photo, crop = reference(size)
-    renderer, still = MeshRenderer(open_head.load()), np.zeros(70, np.float32)
+    model, still = open_head.load(), np.zeros(70, np.float32)
+    renderer = MeshRenderer(model) if device is None else DeviceMeshRenderer(model, device)
     return lambda m: renderer.render(photo, np.zeros(80, np.float32), crop, still, m)
 
 
@@ -188,24 +194,48 @@ def show_mesh(options: argparse.Namespace) -> None:
     )
 
 
+def _timings(size: int) -> Table:
+    return Table(
+        *("renderer", "frames", "frames/s", "first frame s", "prepare", "draw", "encode", "clock"),
+        title=f"{size}x{size}, one thread",
+    )
+
+
+def _row(table: Table, name: str, timing: Timing, clock: Clock) -> None:
+    steps = (timing.prepare_s, timing.draw_s, timing.encode_s)
+    table.add_row(
+        name,
+        str(timing.frames),
+        f"{timing.frames / (timing.prepare_s + timing.draw_s):.2f}",
+        f"{timing.prepare_s:.2f}",
+        *(f"{step / timing.total_s:.0%}" for step in steps),
+        clock.__name__,
+    )
+
+
+def show_device(options: argparse.Namespace) -> None:
+    """Measure and print the mesh renderer in torch, on each device that there is."""
+    table = _timings(options.size)
+    for device, clock in (("cpu", processor), ("cuda", wall)):
+        if device == "cuda" and not torch.cuda.is_available():
+            continue
+        frames = min(options.frames, DEVICE_FRAMES[device])
+        timing = measure(mesh(options.size, device), frames, options.repeats, clock)
+        _row(table, f"mesh in torch, {device}", timing, clock)
+    CONSOLE.print(table)
+    if not torch.cuda.is_available():
+        CONSOLE.print(f"no row for a GPU: torch {torch.__version__} sees none here")
+
+
 def show_neural(options: argparse.Namespace) -> None:
     """Measure and print PIRender's speed."""
     cuda = options.device == "cuda"
     frames = options.neural_frames or (options.frames if cuda else 2)
     draw = neural(options.size, options.weights, options.device)
-    timing = measure(draw, frames, options.repeats if cuda else 1, wall if cuda else processor)
-    table = Table(
-        *("renderer", "frames", "frames/s", "first frame s", "prepare", "draw", "encode"),
-        title=f"{options.size}x{options.size}, one thread, {'wall' if cuda else 'processor'} time",
-    )
-    steps = (timing.prepare_s, timing.draw_s, timing.encode_s)
-    table.add_row(
-        f"PIRender, {options.device}",
-        str(timing.frames),
-        f"{timing.frames / (timing.prepare_s + timing.draw_s):.2f}",
-        f"{timing.prepare_s:.2f}",
-        *(f"{step / timing.total_s:.0%}" for step in steps),
-    )
+    clock = wall if cuda else processor
+    table = _timings(options.size)
+    timing = measure(draw, frames, options.repeats if cuda else 1, clock)
+    _row(table, f"PIRender, {options.device}", timing, clock)
     CONSOLE.print(table)
 
 
@@ -236,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--only", choices=PARTS, nargs="+", default=["mesh", "pirender"], help="these parts"
+        "--only", choices=PARTS, nargs="+", default=list(PARTS[:3]), help="these parts"
     )
     parser.add_argument("--frames", type=int, default=250, help="of the mesh renderer's clip")
     parser.add_argument("--neural-frames", type=int, help="of PIRender's; 2 on a CPU")
@@ -251,7 +281,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "animate" in options.only and not (options.root / "models" / "lips").is_dir():
         sys.stderr.write(f"{options.root / 'models'} holds no models: name --root of a run\n")
         return 1
-    show = {"mesh": show_mesh, "pirender": show_neural, "animate": show_animate}
+    show = {
+        "mesh": show_mesh,
+        "device": show_device,
+        "pirender": show_neural,
+        "animate": show_animate,
+    }
     for part in options.only:
         show[part](options)
     return 0

@@ -150,9 +150,7 @@ def _sample(
     mouth = interior.nonzero()[:, 0]
     tint = weighted(barycentric[mouth], vertices.colours.flatten(0, 1)[corners[mouth]])
     rest = 0.25 * (1.0 - own[mouth, FILL])
-    plain[mouth] = rest[:, None] * (
-        portrait.flesh + lit[mouth, None] * (tint - portrait.flesh)
-    )
+    plain[mouth] = rest[:, None] * (portrait.flesh + lit[mouth, None] * (tint - portrait.flesh))
     return _Samples(layer, values, torch.ones_like(trust)), plain
 
 

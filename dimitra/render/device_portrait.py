@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +31,8 @@ class DeviceHead:
         eye: vertices of the eyeballs.
         interior: vertices of the mouth's inside.
         mouth: triangles of the mouth's inside.
-        right: vertices right of the middle (the subject's right).
-        covers: as of ``Head``, and so on.
+        right: vertices on the subject's right side.
+        covers: as of ``Head``, and so on; ``near_lips`` are its ``lips``.
         tooth: float32.
     """
 
@@ -63,9 +64,10 @@ class DevicePortrait:
     Attributes:
         photo: what was uploaded; its numbers are used.
         pictures: float32 pixels of the packed pictures, row by row.
+        attributes: as of ``Portrait``, and so on.
         layer: int64.
-        shown: vertices of eyeballs that the photo shows closed.
         rest: float64.
+        hidden_eye: vertices of eyeballs that the photo shows closed.
     """
 
     photo: Portrait
@@ -94,7 +96,7 @@ def upload_head(head: Head, device: torch.device) -> DeviceHead:
     def up(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.array(array)).to(device)
 
-    tensors = {
+    tensors: dict[str, Any] = {
         name: value.to(device)
         for name, value in vars(head.model).items()
         if isinstance(value, Tensor)

@@ -170,9 +170,7 @@ def rasterize(
     barycentric = torch.zeros((len(best), 3), device=points.device)
     barycentric[place] = weights.to(torch.float32)
     face = torch.where(best == _NOTHING, -1, best & ((1 << _FACE_BITS) - 1))
-    return Rasters(
-        face.view(frames, height, width), barycentric.view(frames, height, width, 3)
-    )
+    return Rasters(face.view(frames, height, width), barycentric.view(frames, height, width, 3))
 
 
 def weighted(

@@ -66,7 +66,7 @@ def move(
     ahead = torch.tensor([0.0, 0.0, DISTANCE], dtype=torch.float64, device=posed.device)
     view = ahead - posed
     facing = (normals * view).sum(dim=-1) / torch.linalg.vector_norm(view, dim=-1)
-    grazing = 1.0 - head.outer * (1.0 - smoothstep(facing, *mesh.GRAZING))
+    grazing = 1.0 - head.outer * (1.0 - _smooth(facing, *mesh.GRAZING))
     attributes = portrait.attributes.repeat(len(motion), 1, 1)
     fill, shade = _appearance(head, portrait, vertices)
     attributes[..., FILL], attributes[..., SHADE] = fill.float(), shade.float()
@@ -102,7 +102,14 @@ def _lid_opening(points: Float[Tensor, "frames 68 3"]) -> Float[Tensor, "frames 
 def _distance(
     a: Float[Tensor, "*places 3"], b: Float[Tensor, "*places 3"]
 ) -> Float[Tensor, "*places"]:
-    return torch.linalg.vector_norm(a - b, dim=-1)
+    between: Tensor = torch.linalg.vector_norm(a - b, dim=-1)
+    return between
+
+
+def _smooth(value: Tensor, low: float, high: float) -> Tensor:
+    """``smoothstep`` of tensors."""
+    t = ((value - low) / (high - low)).clamp(0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
 
 
 def _appearance(
@@ -112,14 +119,14 @@ def _appearance(
     photo = portrait.photo
     points = vertices[:, head.landmarks].to(torch.float64)
     closed = (portrait.lids - _lid_opening(points)) / portrait.lids.clamp(min=0.05)
-    blink = smoothstep(closed, *mesh.BLINKING)[..., None]
+    blink = _smooth(closed, *mesh.BLINKING)[..., None]
     way = _distance(vertices[:, head.lips], portrait.mouth).amax(dim=1).to(torch.float64)
-    changed = smoothstep(way, *mesh.CHANGING)[:, None]
+    changed = _smooth(way, *mesh.CHANGING)[:, None]
     upper, lower = (points[:, list(lips)] for lips in INNER_LIPS)
     opening = _distance(upper, lower).mean(dim=1)
-    meeting = smoothstep(opening, *mesh.MEETING) - float(smoothstep(photo.lips, *mesh.MEETING))
+    meeting = _smooth(opening, *mesh.MEETING) - float(smoothstep(photo.lips, *mesh.MEETING))
     fill = (blink * head.covers).amax(dim=1)
-    fill = torch.maximum(fill, changed * smoothstep(head.lip_line, 0.0, mesh.LINE_FILL))
+    fill = torch.maximum(fill, changed * _smooth(head.lip_line, 0.0, mesh.LINE_FILL))
     shade = 1.0 - mesh.LIP_SHADOW * meeting.clamp(min=0.0)[:, None] * head.lip_line
     for eye in (0, 1):
         shade *= 1.0 - blink[:, eye] * mesh.LASH_SHADOW * head.lashes[eye]
@@ -129,9 +136,9 @@ def _appearance(
         own = torch.maximum(1.0 - changed, photo.teeth_seen * head.upper_teeth)
         fill = torch.where(head.interior, own, fill)
     least = max(photo.lips, mesh.LEAST_OPENING)
-    narrowed = smoothstep(opening, least, mesh.NARROW * least)[:, None]
+    narrowed = _smooth(opening, least, mesh.NARROW * least)[:, None]
     shade = torch.where(head.interior, changed * narrowed, shade)
-    opened = smoothstep(-closed, 0.02, 0.15)
+    opened = _smooth(-closed, 0.02, 0.15)
     wide = torch.where(head.right, opened[:, :1], opened[:, 1:])
     fill = torch.where(head.eye, wide, fill).masked_fill(portrait.hidden_eye, 0.0)
     return fill, shade

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -68,20 +68,10 @@ NECK_FADE = (0.16, 0.02)
 """From which depth below the jaw line on the head stops and the neck starts, decimetres."""
 
 
-@overload
-def smoothstep(value: torch.Tensor, low: float, high: float) -> torch.Tensor: ...
-@overload
-def smoothstep(value: NDArray[Any] | float, low: float, high: float) -> Floats: ...
-def smoothstep(
-    value: torch.Tensor | NDArray[Any] | float, low: float, high: float
-) -> torch.Tensor | Floats:
+def smoothstep(value: NDArray[Any] | float, low: float, high: float) -> Floats:
     """0 below ``low``, 1 above ``high`` (``low`` may be the larger), smooth between."""
-    share = (value - low) / (high - low)
-    if isinstance(share, torch.Tensor):
-        t = share.clamp(0.0, 1.0)
-        return t * t * (3.0 - 2.0 * t)
-    clipped = np.clip(share, 0.0, 1.0)
-    return np.asarray(clipped * clipped * (3.0 - 2.0 * clipped), np.float64)
+    t = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t), np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from dimitra.animation import drawing
@@ -84,6 +85,13 @@ def test_a_renderer_of_ones_own_lies_beside_the_parameters(tmp_path: Path) -> No
     face = photo()[:64, :64]
     frames = list(draw(face, np.zeros(3, np.float32), LIKENESS, np.zeros((2, 70), np.float32)))
     assert [frame.shape for frame in frames] == [(64, 64, 3)] * 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_mesh_renderer_without_its_gpu_is_told() -> None:
+    on_gpu = replace(SETTINGS, render=replace(SETTINGS.render, device="cuda"))
+    with pytest.raises(AnimationError, match=r"sees no GPU; use cpu \(render.device\)"):
+        load_renderer("mesh", on_gpu, 256)
 
 
 @pytest.mark.parametrize(

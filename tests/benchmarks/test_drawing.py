@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.drawing.steps import COMPOSITE, HEAD, MOUTH, NAMES, PHOTO, POSE, WARP, watched
 from benchmarks.reconstruction import Take, score
@@ -32,6 +33,17 @@ def test_the_stopwatch_counts_every_call_and_changes_no_picture() -> None:
     }
     assert spent[WARP] == 3 * 3.0
     assert spent[POSE] >= 2.0
+
+
+def test_the_device_renderer_has_a_row_for_each_device_that_is_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--only", "device", "--size", "64", "--frames", "2", "--repeats", "1"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "mesh in torch, cpu" in shown
+    assert ("mesh in torch, cuda" in shown) == torch.cuda.is_available()
+    assert ("no row for a GPU" in shown) != torch.cuda.is_available()
 
 
 def test_animate_needs_a_finished_run(capsys: pytest.CaptureFixture[str], tmp_path: object) -> None:

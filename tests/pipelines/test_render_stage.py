@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
+import yaml
 from skimage.data import astronaut
 
 from dimitra.clips import Clip
@@ -14,8 +17,13 @@ from dimitra.media.audio import encode_flac
 from dimitra.media.container import probe
 from dimitra.media.mp4 import encode_mp4
 from dimitra.media.video import read_video
+from dimitra.render.device_mesh import DeviceError
 from dimitra.shards import Members, npz_bytes
+from pipelines import render
+from pipelines.lineage.surroundings import environment
 from pipelines.render import make_worker
+from pipelines.runtime.jobs import Job, keys_of
+from pipelines.runtime.units import Unit
 
 FRAMES = 10
 PARAMS = {
@@ -107,3 +115,40 @@ def test_another_size_is_drawn_at_that_size(parts: Members) -> None:
     first = read_video(parts["mp4"])[0].astype(float)
     half = first.reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
     assert np.abs(frames[0] - half).mean() < 5.0
+
+
+def test_a_gpu_is_asked_for_and_stands_in_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = yaml.safe_load((Path(__file__).parents[2] / "conf" / "sample.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    jobs: list[Job] = []
+    monkeypatch.setattr(render, "run", lambda job, *_: jobs.append(job))
+    monkeypatch.setattr(render, "read_manifest", lambda: [CLIP])
+    monkeypatch.setattr(render, "units_of", lambda clips, _: (Unit("00000", tuple(clips), ()),))
+    for device in ("cpu", "cuda"):
+        values["render"]["device"] = device
+        Path("params.yaml").write_text(yaml.safe_dump(values))
+        render.main()
+    on_cpu, on_gpu = jobs
+    assert (on_cpu.resources.gpus, on_gpu.resources.gpus) == (0.0, 1.0)
+    assert (on_cpu.params["device"], on_gpu.params["device"]) == ("cpu", "cuda")
+    assert keys_of(on_cpu)["00000"] != keys_of(on_gpu)["00000"]
+    told = {"render.device": "cuda"}
+    assert ("gpu" in environment(told)) == torch.cuda.is_available()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_worker_without_its_gpu_says_so() -> None:
+    with pytest.raises(DeviceError, match=r"use cpu \(render.device\)"):
+        make_worker({**PARAMS, "device": "cuda"})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_makes_the_same_videos(videos: Members, parts: Members) -> None:
+    on_gpu = make_worker({**PARAMS, "device": "cuda"})
+    made = on_gpu(CLIP, dict(parts))
+    assert made == on_gpu(CLIP, dict(parts))
+    for name, data in made.items():
+        assert np.abs(read_video(data).astype(float) - read_video(videos[name])).mean() < 1.0

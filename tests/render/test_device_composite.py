@@ -10,9 +10,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dimitra.render.composite import EYE, FILL, INTERIOR, SHADE, SKIN, TRUST, TWIN_TRUST
+from dimitra.render.composite import (
+    EYE,
+    FILL,
+    INTERIOR,
+    SHADE,
+    SKIN,
+    TRUST,
+    TWIN_TRUST,
+    pack_pictures,
+)
 from dimitra.render.composite import compose as compiled_compose
-from dimitra.render.composite import pack_pictures
 from dimitra.render.device_composite import compose
 from dimitra.render.device_light import light_inside
 from dimitra.render.device_raster import rasterize

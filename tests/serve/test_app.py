@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 from starlette.testclient import TestClient
@@ -298,6 +299,11 @@ def test_a_server_that_cannot_start(models: Path, tmp_path: Path) -> None:
         ({"renderer": "pirender", "weights": "trained"}, "renderers/trained.*train_renderer"),
         ({"renderer": "pirender", "weights": None}, "pirender draws the face model bfm"),
         ({"size": 255}, "a size of 255 pixels"),
+        pytest.param(
+            {"device": "cuda"},
+            r"torch .* sees no GPU; use cpu \(render.device\)",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
     ],
 )
 def test_a_renderer_that_would_fail_is_told_before_the_page_opens(
