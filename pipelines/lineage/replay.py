@@ -104,7 +104,7 @@ def _metric(target: Target, record: LineageRecord, params: Params) -> Replay:
 
 def _ablation(target: Target) -> Replay:
     """Sums of kept numbers, which are the same on any processor."""
-    from pipelines.ablation_replay import replay_ablations
+    from pipelines.ablations.replay import replay_ablations
 
     kept, made = replay_ablations(target)
     names = sorted(kept.keys() | made.keys())

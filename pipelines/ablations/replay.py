@@ -13,7 +13,7 @@ from dimitra.lineage.record import LineageError
 from dimitra.lineage.target import Target
 from dimitra.metrics.definitions import COEFFICIENT_METRICS
 from dimitra.metrics.records import ClipRecord, tabulate
-from pipelines.ablations import BY_KEY, FULL, entry
+from pipelines.ablations.variants import BY_KEY, FULL, entry
 
 
 def _tabulated(scores: Mapping[str, Any]) -> dict[str, Any]:
