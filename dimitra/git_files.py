@@ -69,7 +69,7 @@ def read_objects(root: Path, names: Sequence[str]) -> list[bytes | None]:
 
     Args:
         root: folder to run in.
-        names: as git takes them, ``<commit>:<path from the top of the repository>``.
+        names: as git takes them, ``<commit>:./<path from root>``.
 
     Returns:
         one for each name; None for what git does not know.

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dimitra.git_files import shown
 from dimitra.lineage.ablations import FILE, Commit, numbers_of, read_commit
-from dimitra.lineage.difference import EVALUATORS, Cause, CauseKind, git_output
+from dimitra.lineage.difference import EVALUATORS, Cause, CauseKind, revision_of
 from dimitra.lineage.findings import short
 from dimitra.lineage.record import LineageError
 from dimitra.lineage.target import Target
@@ -26,8 +27,11 @@ def entries_at(revision: str, root: Path) -> dict[str, Any]:
     Raises:
         LineageError: there is no such revision, or it has no such file.
     """
+    data = shown(root, revision_of(revision, root), Path(FILE))
+    if data is None:
+        raise LineageError(f"{revision} holds no {FILE}")
     try:
-        return dict(json.loads(git_output(root, "show", f"{revision}:{FILE}")))
+        return dict(json.loads(data))
     except ValueError as error:
         raise LineageError(f"{FILE} at {revision}: {error}") from None
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from dimitra.git_files import GitError, git, read_objects
+from dimitra.git_files import GitError, git, listed, read_objects
 from dimitra.lineage.findings import Finding, absent, broken, differs, note, short
 from dimitra.lineage.graph import Graph
 from dimitra.lineage.lock import LOCK, Lock, LockError, md5_of, parse_lock, read_lock
@@ -120,17 +120,14 @@ def read_commit(name: str, stages: Sequence[str], root: Path) -> Commit | Findin
             return absent(f"commit {short(name)}", "this is no git repository")
         if git(root, "cat-file", "-e", f"{name}^{{commit}}") is None:
             return _missing(name, root)
-        listed = (
-            git(root, "ls-tree", "--name-only", name, f"{FOLDER.as_posix()}/") or b""
-        ).decode()
-        wanted = tuple(f"{record_path(stage).with_suffix('').as_posix()}" for stage in stages)
+        wanted = tuple(record_path(stage).stem for stage in stages)
         records = [
-            path
-            for path in listed.splitlines()
-            if path.removesuffix(".json").partition("-")[0] in wanted
+            path.as_posix()
+            for path in listed(root, name, FOLDER)
+            if path.stem.partition("-")[0] in wanted
         ]
         names = [_PARAMS, LOCK.as_posix(), *records]
-        params, lock, *found = read_objects(root, [f"{name}:{path}" for path in names])
+        params, lock, *found = read_objects(root, [f"{name}:./{path}" for path in names])
         told = [json.loads(one) for one in found if one is not None]
         return Commit(
             name,
@@ -160,14 +157,14 @@ def check_file(graph: Graph, root: Path) -> Iterator[Finding]:
         lock = read_lock(root)
     except LockError:  # told by check_lock
         lock = None
-    if lock is not None and FILE in lock.read and (root / FILE).is_file():
-        held = True
-        md5, stage = lock.read[FILE]
-        if md5_of(root / FILE) != md5:
-            yield broken(
-                FILE,
-                f"md5 {short(md5_of(root / FILE))}, dvc.lock has {short(md5)} of {stage}: {advice}",
-            )
+    reads = {} if lock is None or not (root / FILE).is_file() else lock.read
+    for stage, paths in reads.items():
+        if FILE in paths:
+            held = True
+            found = md5_of(root / FILE)
+            if found != paths[FILE]:
+                told_of = f"{LOCK} has {short(paths[FILE])} of {stage}"
+                yield broken(FILE, f"md5 {short(found)}, {told_of}: {advice}")
     if not held:
         yield note(FILE, "no record and no lock tells its digest: `dvc repro report`")
 

@@ -12,6 +12,7 @@ from dimitra.lineage.committed import (
     check_assets,
     check_code,
     check_metrics,
+    check_params,
     check_sources,
     prove_split,
 )
@@ -214,7 +215,7 @@ def audit(name: str, root: Path = Path(), verify: bool = False) -> tuple[Audit, 
         result.numbers = _numbers(target, root)
     result.stages = [_stage(record) for record in records]
     result.assets = _assets(records)
-    result.add(check_lock(root))
+    result.add(check_lock(root, [record.stage for record in records]))
     result.add(check_links(graph, records))
     result.add(check_sources(records, root))
     if EVALUATE in graph.records and any(record.stage == EVALUATE for record in records):
@@ -238,4 +239,5 @@ def audit(name: str, root: Path = Path(), verify: bool = False) -> tuple[Audit, 
 
         result.add(verify_records(records, root))
     result.add(check_code(records, root))
+    result.add(check_params(records, root))
     return result, graph

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,11 @@ class Lock:
 
     Attributes:
         made: output to its md5 and the stage that made it, ``train@lips``.
-        read: dependency to its md5 and a stage that read it.
+        read: stage to its dependencies and their md5.
     """
 
     made: Mapping[str, tuple[str, str]]
-    read: Mapping[str, tuple[str, str]]
+    read: Mapping[str, Mapping[str, str]]
 
 
 @functools.lru_cache(maxsize=4)
@@ -50,14 +50,15 @@ def parse_lock(data: bytes) -> Lock:
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
     try:
         stages = yaml.load(data.decode(), Loader=loader)["stages"]  # noqa: S506 - safe
-        made, read = (
-            {
-                str(one["path"]): (str(one.get("md5", "")), str(name))
-                for name, stage in stages.items()
-                for one in stage.get(side, [])
-            }
-            for side in ("outs", "deps")
-        )
+        made = {
+            str(out["path"]): (str(out.get("md5", "")), str(name))
+            for name, stage in stages.items()
+            for out in stage.get("outs", [])
+        }
+        read = {
+            str(name): {str(dep["path"]): str(dep.get("md5", "")) for dep in stage.get("deps", [])}
+            for name, stage in stages.items()
+        }
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
         raise LockError(str(error).splitlines()[0]) from None
     return Lock(made, read)
@@ -78,11 +79,25 @@ def read_lock(root: Path) -> Lock | None:
     return parse_lock(file.read_bytes()) if file.is_file() else None
 
 
-def check_lock(root: Path) -> Iterator[Finding]:
+def _check_reads(lock: Lock, stages: Collection[str]) -> Iterator[Finding]:
+    """What a stage read is what another made, by the lock alone."""
+    for stage in sorted(lock.read.keys() & set(stages)):
+        for path, md5 in lock.read[stage].items():
+            made, maker = lock.made.get(path, ("", ""))
+            if md5 and made and md5 != made and maker in stages:
+                yield broken(
+                    str(LOCK),
+                    f"{path}: {stage} read {short(md5)}, {maker} made {short(made)}: it was "
+                    "edited, or they are of different runs; `dvc repro`",
+                )
+
+
+def check_lock(root: Path, stages: Collection[str] = ()) -> Iterator[Finding]:
     """Committed outputs have the bytes that the lock tells of; nothing where there is no lock.
 
     Args:
         root: the checkout.
+        stages: those whose inputs are compared with what the others of them made.
     """
     try:
         lock = read_lock(root)
@@ -91,6 +106,7 @@ def check_lock(root: Path) -> Iterator[Finding]:
         return
     if lock is None:
         return
+    yield from _check_reads(lock, stages)
     for path, (md5, _) in sorted(lock.made.items()):
         file = root / path
         if not path.startswith(_IN_GIT) or not md5 or md5.endswith(_FOLDER) or not file.is_file():

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dimitra.git_files import GitError, read_objects
-from dimitra.lineage.findings import Finding, absent, broken, differs
+from dimitra.lineage.findings import Finding, absent, broken, differs, short
 from dimitra.lineage.raw import MANIFEST
 from dimitra.lineage.record import Artefact, LineageRecord
 from dimitra.lineage.sides import read_table
@@ -156,15 +156,18 @@ def _check_code(records: Sequence[LineageRecord], root: Path) -> Iterator[Findin
         if record.code.commit is not None and record.code.uncommitted is None:
             wanted |= {(record.code.commit, path): sha for path, sha in record.code.files.items()}
     try:
-        contents = read_objects(root, [f"{commit}:{path}" for commit, path in wanted])
+        contents = read_objects(root, [f"{commit}:./{path}" for commit, path in wanted])
     except GitError as error:
         yield absent("code", str(error))
         return
+    away: dict[str, int] = {}
     for (commit, path), content in zip(wanted, contents, strict=True):
         if content is None:
-            yield absent(f"{commit[:12]}:{path}", "this clone does not have that commit")
+            away[commit] = away.get(commit, 0) + 1
         elif hashlib.sha256(content).hexdigest() != wanted[commit, path]:
             yield broken(path, f"at commit {commit[:12]} it is not what the record says")
+    for commit, files in away.items():
+        yield absent(f"commit {short(commit)}", f"this clone does not have {files} files of it")
 
 
 def _check_weights(records: Sequence[LineageRecord]) -> Iterator[Finding]:
