@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 _TIMEOUT_S = 60.0
@@ -13,12 +14,13 @@ class GitError(ValueError):
     """There is no git, or no such revision."""
 
 
-def git(root: Path, *words: str) -> bytes | None:
+def git(root: Path, *words: str, stdin: bytes = b"") -> bytes | None:
     """Output of git; None where it ends with an error.
 
     Args:
         root: folder to run in.
         words: its arguments.
+        stdin: what it reads.
 
     Raises:
         GitError: git is not there.
@@ -27,7 +29,12 @@ def git(root: Path, *words: str) -> bytes | None:
     if program is None:
         raise GitError("git is not on the PATH, so no revision can be read")
     done = subprocess.run(  # noqa: S603 - an argument list, no shell
-        [program, *words], cwd=root, capture_output=True, timeout=_TIMEOUT_S, check=False
+        [program, *words],
+        cwd=root,
+        input=stdin,
+        capture_output=True,
+        timeout=_TIMEOUT_S,
+        check=False,
     )
     return done.stdout if done.returncode == 0 else None
 
@@ -55,3 +62,39 @@ def listed(root: Path, commit: str, folder: PurePosixPath | Path) -> list[PurePo
     found = git(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", f"./{folder.as_posix()}")
     names = [] if found is None else found.decode("utf-8", "surrogateescape").split("\0")
     return sorted(PurePosixPath(name) for name in names if name)
+
+
+def read_objects(root: Path, names: Sequence[str]) -> list[bytes | None]:
+    """Contents of objects, in one call of git.
+
+    Args:
+        root: folder to run in.
+        names: as git takes them, ``<commit>:./<path from root>``.
+
+    Returns:
+        one for each name; None for what git does not know.
+
+    Raises:
+        GitError: git is not there, or this is no repository.
+    """
+    if not names:
+        return []
+    listed = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
+    found = git(root, "cat-file", "--batch", stdin=listed)
+    if found is None:
+        raise GitError("this is no git repository, so no revision can be read")
+    return list(_contents(found))
+
+
+def _contents(output: bytes) -> Iterator[bytes | None]:
+    place = 0
+    while place < len(output):
+        end = output.index(b"\n", place)
+        head = output[place:end].split()
+        place = end + 1
+        if head[-1] in (b"missing", b"ambiguous"):
+            yield None
+            continue
+        size = int(head[-1])
+        yield output[place : place + size]
+        place += size + 1

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dimitra.lineage import ablations
 from dimitra.lineage.committed import (
     check_assets,
     check_code,
     check_metrics,
+    check_params,
     check_sources,
     prove_split,
 )
 from dimitra.lineage.findings import Finding, absent, broken, differs, holds
 from dimitra.lineage.graph import Graph, check_links
-from dimitra.lineage.lock import check_lock
+from dimitra.lineage.lock import LockError, check_lock, read_lock
 from dimitra.lineage.record import LineageRecord, read_records, record_path
 from dimitra.lineage.target import EVALUATE, Target, find_target, read_numbers
 from dimitra.shards import sha256_file
@@ -31,7 +33,9 @@ class Audit:
 
     Attributes:
         target: what it is about.
-        numbers: of a metric: method, metric, value, n, interval.
+        numbers: of a metric: method, metric, value, n, interval; of ablations: method is the
+            variant, with data set and change against the full model.
+        variants: of ablations: what each rests on, and what bears it out.
         stages: that it rests on, in order: stage, commit, digests, counts, surroundings.
         split: proof of each dataset that train and test share nothing.
         assets: third-party weights and data.
@@ -43,6 +47,7 @@ class Audit:
 
     target: Target
     numbers: list[dict[str, Any]] = field(default_factory=list)
+    variants: list[dict[str, Any]] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
     split: dict[str, Any] = field(default_factory=dict)
     assets: list[dict[str, Any]] = field(default_factory=list)
@@ -80,6 +85,48 @@ def _numbers(target: Target, root: Path) -> list[dict[str, Any]]:
         and target.method in (None, method)
         and target.metric in (None, metric)
     ]
+
+
+def _follow_ablations(result: Audit, graph: Graph, root: Path, verify: bool) -> list[LineageRecord]:
+    """Numbers, lineage and findings of the variants; returns the records that they rest on."""
+    target = result.target
+    entries, found = ablations.read_entries(root)
+    wanted = [key for key in entries if target.method in (None, key)]
+    result.numbers = [
+        one
+        for one in ablations.numbers_of(entries)
+        if target.method in (None, one["method"])
+        and target.dataset in (None, one["dataset"])
+        and target.metric in (None, one["metric"])
+    ]
+    result.add(found)
+    result.add(ablations.check_file(graph, root))
+    result.variants, found = ablations.check_variants(entries, wanted, root)
+    result.add(found)
+    if verify:
+        from dimitra.lineage.experiment_cache import verify_variants
+
+        result.add(verify_variants(entries, wanted, root))
+    return _shared_stages(wanted, entries, graph, root)
+
+
+def _shared_stages(
+    wanted: Sequence[str], entries: Mapping[str, Any], graph: Graph, root: Path
+) -> list[LineageRecord]:
+    """Stages of this checkout's run whose outputs every one of the variants has started from."""
+    try:
+        lock = read_lock(root)
+    except LockError:
+        lock = None
+    if lock is None or not wanted:
+        return []
+    digests = [entries[key]["lineage"]["digests"] for key in wanted]
+    same = [
+        stage
+        for path, (md5, stage) in lock.made.items()
+        if stage in graph.records and all(one.get(path) == md5 for one in digests)
+    ]
+    return graph.upstream(same)
 
 
 def _stage(record: LineageRecord) -> dict[str, Any]:
@@ -161,11 +208,14 @@ def audit(name: str, root: Path = Path(), verify: bool = False) -> tuple[Audit, 
     graph = Graph(read_records(root))
     target = find_target(name, graph, root)
     result = Audit(target)
-    records = graph.upstream(target.stages) if target.stages else graph.upstream([*graph.records])
-    result.numbers = _numbers(target, root)
+    if target.kind == "ablation":
+        records = _follow_ablations(result, graph, root, verify)
+    else:
+        records = graph.upstream(target.stages or [*graph.records])
+        result.numbers = _numbers(target, root)
     result.stages = [_stage(record) for record in records]
     result.assets = _assets(records)
-    result.add(check_lock(root))
+    result.add(check_lock(root, [record.stage for record in records]))
     result.add(check_links(graph, records))
     result.add(check_sources(records, root))
     if EVALUATE in graph.records and any(record.stage == EVALUATE for record in records):
@@ -189,4 +239,5 @@ def audit(name: str, root: Path = Path(), verify: bool = False) -> tuple[Audit, 
 
         result.add(verify_records(records, root))
     result.add(check_code(records, root))
+    result.add(check_params(records, root))
     return result, graph

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dimitra.lineage.findings import Finding, absent, broken, differs, note
 from dimitra.lineage.record import LineageRecord
 from dimitra.lineage.sides import TABLE, read_sides
@@ -15,6 +17,8 @@ SPLITS = "splits"
 _METRICS = "metrics"
 _SHOWN_FILES = 8
 _SMALL = ("weights.yaml",)
+_PARAMS = "params.yaml"
+_PACKAGES = "constraints.txt"
 
 
 def _compare(root: Path, path: str, sha256: str | None, what: str) -> Iterator[Finding]:
@@ -86,6 +90,39 @@ def check_code(records: Sequence[LineageRecord], root: Path) -> Iterator[Finding
         yield note(path, f"the code has changed since {listed} ran")
     if len(edited) > _SHOWN_FILES:
         yield note("code", f"{len(edited) - _SHOWN_FILES} more files of it have changed since")
+
+
+def check_params(records: Sequence[LineageRecord], root: Path) -> Iterator[Finding]:
+    """Whether ``params.yaml`` and the package lock are still what the stages read; only notes."""
+    try:
+        params = yaml.safe_load((root / _PARAMS).read_text("utf-8"))
+    except FileNotFoundError:
+        params = None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        yield note(_PARAMS, f"it cannot be read: {str(error).splitlines()[0]}")
+        params = None
+    changed: dict[str, tuple[Any, Any, list[str]]] = {}
+    for record in records if isinstance(params, dict) else ():
+        for key, told in record.params.items():
+            now = _lookup(params, key)
+            if now != told and str(now) != str(told):  # a date is text in a record
+                changed.setdefault(key, (told, now, []))[2].append(record.stage)
+    for key, (told, now, stages) in changed.items():
+        what = "is gone" if now is None else f"is {now}"
+        yield note(_PARAMS, f"{key} {what}; it was {told} when {', '.join(stages)} ran")
+    lock = root / _PACKAGES
+    sha256 = sha256_file(lock) if lock.is_file() else None
+    late = [one.stage for one in records if one.packages.get("lock_sha256", sha256) != sha256]
+    if late and sha256 is not None:
+        yield note(_PACKAGES, f"it has changed since {', '.join(late)} ran")
+
+
+def _lookup(params: Mapping[str, Any], key: str) -> Any:
+    """Value of ``train.lips.steps``; None where there is none."""
+    value: Any = params
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def check_assets(records: Iterable[LineageRecord]) -> Iterator[Finding]:

@@ -8,13 +8,12 @@ effect.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dimitra.git_files import GitError, commit_of, listed, read_objects
 from dimitra.lineage.findings import short
 from dimitra.lineage.graph import Graph
 from dimitra.lineage.record import (
@@ -55,21 +54,19 @@ class Cause:
     stages: tuple[str, ...]
 
 
-def git_output(root: Path, *arguments: str) -> bytes:
-    """Output of a git command.
+def revision_of(revision: str, root: Path) -> str:
+    """Full id of the commit that a revision names.
 
     Raises:
-        LineageError: git is missing, or the command failed.
+        LineageError: git is missing, or there is no such revision here.
     """
-    program = shutil.which("git")
-    if program is None:
-        raise LineageError("git is not on the PATH; --diff reads records of another revision")
-    result = subprocess.run(  # noqa: S603 - an argument list, no shell
-        [program, *arguments], cwd=root, capture_output=True, check=False
-    )
-    if result.returncode != 0:
-        raise LineageError(f"git {' '.join(arguments)}: {result.stderr.decode().strip()}")
-    return result.stdout
+    try:
+        return commit_of(root, revision)
+    except GitError as error:
+        raise LineageError(
+            f"--diff {revision}: no revision of git here ({error}); a shallow clone lacks older "
+            "ones: git fetch --unshallow"
+        ) from None
 
 
 def records_at(revision: str, root: Path) -> Graph:
@@ -82,12 +79,12 @@ def records_at(revision: str, root: Path) -> Graph:
     Raises:
         LineageError: there is no such revision, or it holds no records.
     """
-    commit = git_output(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
-    name = commit.decode().strip()
-    listed = git_output(root, "ls-tree", "--name-only", name, f"{FOLDER}/").decode().split()
+    commit = revision_of(revision, root)
+    paths = [path.as_posix() for path in listed(root, commit, FOLDER) if path.suffix == ".json"]
+    contents = read_objects(root, [f"{commit}:./{path}" for path in paths])
     found = {}
-    for path in listed:
-        record = parse_record(git_output(root, "show", f"{name}:{path}"), f"{revision}:{path}")
+    for path, data in zip(paths, contents, strict=True):
+        record = parse_record(data or b"", f"{revision}:{path}")
         found[record.stage] = record
     if not found:
         raise LineageError(f"{revision} holds no {FOLDER}/*.json: it was before lineage was kept")

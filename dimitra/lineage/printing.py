@@ -25,6 +25,11 @@ def _interval(number: Mapping[str, Any]) -> str:
     return "" if low is None or high is None else f"{low:g} to {high:g}"
 
 
+def _change(change: Mapping[str, Any] | None) -> str:
+    """Of an ablation: its change against the full model."""
+    return "" if change is None else f"{change['mean']:+g} ({_interval(change)}) against full"
+
+
 def _numbers(audit: Audit) -> Iterator[Table | str]:
     if not audit.numbers:
         return
@@ -32,14 +37,41 @@ def _numbers(audit: Audit) -> Iterator[Table | str]:
     shown = [one for one in audit.numbers if one["value"] is not None or audit.target.metric]
     for one in shown[:_SHOWN_NUMBERS]:
         dropped = f"{one['dropped']} dropped" if one.get("dropped") else ""
+        metric = f"{one['dataset']}.{one['metric']}" if "dataset" in one else one["metric"]
         cells = (
-            *(one["method"], one["metric"], _value(one["value"]), str(one["n"])),
-            *(_interval(one), one.get("reason") or dropped),
+            *(one["method"], metric, _value(one["value"]), str(one["n"])),
+            *(_interval(one), one.get("reason") or dropped or _change(one.get("change"))),
         )
         table.add_row(*map(escape, cells))
     yield table
     if shown[_SHOWN_NUMBERS:]:
         yield f"and {len(shown) - _SHOWN_NUMBERS} more: name one, FILE#METHOD.METRIC, or use --json"
+
+
+def _variants(audit: Audit) -> Iterator[Table | str]:
+    """What each variant rests on; of a single one, all that its lineage tells."""
+    if not audit.variants:
+        return
+    table = Table("variant", "commit", "against full", "models", "shards", "evaluator", box=None)
+    for one in audit.variants:
+        changes = ", ".join(f"{key} {value}" for key, value in one["against_full"].items())
+        models = ", ".join(
+            f"{path.removeprefix('models/')} {short(md5)}" for path, md5 in one["models"].items()
+        )
+        cells = (one["variant"], short(one["commit"]), changes, models)
+        table.add_row(*map(escape, (*cells, short(one["shards"]), short(one["evaluator"]))))
+    yield "[bold]made by experiments of their own[/]"
+    yield table
+    if len(audit.variants) > 1:
+        return
+    (one,) = audit.variants
+    yield escape(f"  experiment {one['experiment']}, seed {one['seed']}, commit {one['commit']}")
+    parameters = {name: str(value) for name, value in one["params"].items()}
+    code = {f"code of {name}": digest for name, digest in one["code"].items()}
+    for name, value in {**parameters, **code, **one["digests"]}.items():
+        witness = one["witnesses"].get(name)
+        shown = value if name in parameters else short(value)
+        yield escape(f"  {name} {shown}" + (f"; that commit's {witness}" if witness else ""))
 
 
 def _clips(one: Mapping[str, Any]) -> str:
@@ -145,7 +177,7 @@ def _findings(audit: Audit) -> Iterator[str]:
 def print_audit(audit: Audit, console: Console) -> None:
     """Print an audit, its verdict last."""
     console.print(f"[bold]{escape(audit.target.name)}[/]")
-    parts = (_numbers, _history, _stages, _training, _split, _assets, _causes, _findings)
+    parts = (_numbers, _variants, _history, _stages, _training, _split, _assets, _causes, _findings)
     for part in parts:
         for line in part(audit):
             console.print(line, soft_wrap=True)

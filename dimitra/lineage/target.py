@@ -1,4 +1,4 @@
-"""What an audit is about: a metric, a model, a shard, a clip, or a video."""
+"""What an audit is about: a metric, an ablation, a model, a shard, a clip, or a video."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from dimitra.clips import CLIP_ID_PATTERN
+from dimitra.lineage import ablations
 from dimitra.lineage.graph import Graph
 from dimitra.lineage.record import LineageError, LineageRecord
 
-Kind = Literal["metric", "artefact", "shard", "clip", "video"]
+Kind = Literal["metric", "ablation", "artefact", "shard", "clip", "video"]
 _METRICS = PurePosixPath("metrics")
 EVALUATE = "evaluate"
 
@@ -24,9 +25,9 @@ class Target:
         kind: what it is.
         name: as it was asked for.
         path: file or folder, relative to the checkout; a clip's is empty.
-        stages: that made it.
+        stages: that made it; none for ablations.
         dataset: of a metric.
-        method: of a single number.
+        method: of a single number; of ablations the variant.
         metric: of a single number.
         clips: of a clip or of a video.
     """
@@ -45,7 +46,8 @@ def find_target(name: str, graph: Graph, root: Path) -> Target:
     """The target that a name stands for.
 
     Args:
-        name: ``metrics/chorus.json``, ``metrics/chorus.json#dimitra_hp.f_lmd``, ``models/lips``,
+        name: ``metrics/chorus.json``, ``metrics/chorus.json#dimitra_hp.f_lmd``,
+            ``metrics/ablations.json#joint.mouth_mae_truth``, ``models/lips``,
             ``data/crops/00003.tar``, a clip id, or the path of a raw video.
         graph: records of the checkout.
         root: the checkout.
@@ -55,6 +57,8 @@ def find_target(name: str, graph: Graph, root: Path) -> Target:
     """
     text, _, number = name.partition("#")
     path = _relative(text, root)
+    if path == ablations.FILE:
+        return _ablation(name, number, root)
     if PurePosixPath(path).parent == _METRICS and path.endswith(".json"):
         return _metric(name, path, number, graph, root)
     if number:
@@ -130,6 +134,30 @@ def _metric(name: str, path: str, number: str, graph: Graph, root: Path) -> Targ
             f"Metrics: {metrics}"
         )
     return Target("metric", name, path, (maker.stage,), dataset, method, metric)
+
+
+def _ablation(name: str, number: str, root: Path) -> Target:
+    """All ablations, a variant, a variant's number, or that of one data set.
+
+    Raises:
+        LineageError: the file holds no such variant or number.
+    """
+    entries, _ = ablations.read_entries(root)
+    variant, _, rest = number.partition(".")
+    if number and variant not in entries:
+        known = ", ".join(sorted(entries))
+        raise LineageError(f"{ablations.FILE} holds no variant {variant!r}; there are {known}")
+    tables = entries[variant]["metrics"] if number else {}
+    head, _, tail = rest.partition(".")
+    dataset, metric = (head, tail) if head in tables else (None, rest)
+    measured = {key for table in tables.values() for key in table}
+    if metric and metric not in (measured if dataset is None else tables[dataset]):
+        raise LineageError(
+            f"{ablations.FILE} holds no number {number!r}; write VARIANT.METRIC or "
+            f"VARIANT.DATASET.METRIC. Data sets: {', '.join(sorted(tables))}. "
+            f"Metrics: {', '.join(sorted(measured))}"
+        )
+    return Target("ablation", name, ablations.FILE, (), dataset, variant or None, metric or None)
 
 
 def _video(name: str, path: str, graph: Graph, root: Path) -> Target | None:

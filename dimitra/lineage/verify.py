@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from dimitra.lineage.findings import Finding, absent, broken, differs
+from dimitra.git_files import GitError, read_objects
+from dimitra.lineage.findings import Finding, absent, broken, differs, short
 from dimitra.lineage.raw import MANIFEST
 from dimitra.lineage.record import Artefact, LineageRecord
 from dimitra.lineage.sides import read_table
@@ -152,40 +151,23 @@ def _sha256_of(files: Sequence[Path]) -> str:
 
 def _check_code(records: Sequence[LineageRecord], root: Path) -> Iterator[Finding]:
     """The files at the recorded commit are those of the record."""
-    git = shutil.which("git")
     wanted: dict[tuple[str, str], str] = {}
     for record in records:
         if record.code.commit is not None and record.code.uncommitted is None:
             wanted |= {(record.code.commit, path): sha for path, sha in record.code.files.items()}
-    if git is None or not wanted:
+    try:
+        contents = read_objects(root, [f"{commit}:./{path}" for commit, path in wanted])
+    except GitError as error:
+        yield absent("code", str(error))
         return
-    result = subprocess.run(  # noqa: S603 - an argument list, no shell
-        [git, "cat-file", "--batch"],
-        cwd=root,
-        input="".join(f"{commit}:{path}\n" for commit, path in wanted).encode(),
-        capture_output=True,
-        check=False,
-    )
-    for (commit, path), content in zip(wanted, _objects(result.stdout), strict=False):
+    away: dict[str, int] = {}
+    for (commit, path), content in zip(wanted, contents, strict=True):
         if content is None:
-            yield absent(f"{commit[:12]}:{path}", "this clone does not have that commit")
+            away[commit] = away.get(commit, 0) + 1
         elif hashlib.sha256(content).hexdigest() != wanted[commit, path]:
             yield broken(path, f"at commit {commit[:12]} it is not what the record says")
-
-
-def _objects(output: bytes) -> Iterator[bytes | None]:
-    """Contents that ``git cat-file --batch`` answers with; None for what it does not know."""
-    place = 0
-    while place < len(output):
-        end = output.index(b"\n", place)
-        head = output[place:end].split()
-        place = end + 1
-        if head[-1] == b"missing":
-            yield None
-            continue
-        size = int(head[-1])
-        yield output[place : place + size]
-        place += size + 1
+    for commit, files in away.items():
+        yield absent(f"commit {short(commit)}", f"this clone does not have {files} files of it")
 
 
 def _check_weights(records: Sequence[LineageRecord]) -> Iterator[Finding]:

@@ -8,20 +8,17 @@ of all that its numbers depend on; the same fingerprint is never computed twice.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import yaml
-from scipy import stats
 
 from dimitra.metrics.records import ClipRecord
-from dimitra.metrics.summary import rounded
 from dimitra.shards import json_bytes, write_atomic
+from pipelines.ablations.change import COMPARED, GAPS, compare
 from pipelines.closure import code_digest
 from pipelines.errors import StageError
 from pipelines.params import Params
@@ -37,9 +34,6 @@ SHARED = ("data/shards", "data/motion", "data/crops", "data/manifest", "data/spl
 """Outputs that every variant starts from."""
 _SECTIONS = ("model", "diffusion", "train", "generate", "fit", "datasets", "crop", "evaluate")
 _HOW_TO_RUN = {"deadline_s"}
-CONFIDENCE = 0.95
-COMPARED = ("mouth_mae", "expression_mae")
-"""Errors that are compared clip by clip, each against fit and truth."""
 
 
 SHARED_CHANGES: Mapping[str, str] = {"generate.samples": "1"}
@@ -54,7 +48,7 @@ class Variant:
         key: name in ``metrics/ablations.json``.
         label: as printed.
         changes: parameters and their values, as ``dvc exp run -S`` takes them.
-        hurts: the error that is expected to grow without what the variant leaves out.
+        hurts: the errors that are expected to grow without what the variant leaves out.
     """
 
     key: str
@@ -83,74 +77,12 @@ VARIANTS = (
         "joint",
         "One joint model",
         MappingProxyType({"train.parts": "[all]", "generate.models": "joint"}),
+        (*COMPARED, *GAPS),
     ),
     Variant("softmax", "Vanilla attention", MappingProxyType({"model.attention": "softmax"})),
 )
 """The full model first: the others are measured against it."""
 BY_KEY = {variant.key: variant for variant in VARIANTS}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Change of a clip's error against the full model, mean over clips.
-
-    Attributes:
-        mean: of the variant's value less the full model's.
-        low: of its 95 % confidence interval (Student's t over clips; one training of each).
-        high: of the same.
-        n: clips.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def verdict(self) -> Literal["worse", "better", "no difference"]:
-        """Of an error: what the interval allows to say."""
-        if self.low > 0.0:
-            return "worse"
-        return "better" if self.high < 0.0 else "no difference"
-
-
-def paired(full: Sequence[float], variant: Sequence[float]) -> Difference | None:
-    """Compare values of the same clips; None for fewer than two.
-
-    Raises:
-        ValueError: the counts differ.
-    """
-    pairs = list(zip(full, variant, strict=True))
-    if len(pairs) < 2:
-        return None
-    changes = np.array([after - before for before, after in pairs])
-    mean, count = float(changes.mean()), len(changes)
-    spread = float(changes.std(ddof=1)) / math.sqrt(count)
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * spread
-    mean, low, high = (round(value, 4) + 0.0 for value in (mean, mean - reach, mean + reach))
-    return Difference(mean, low, high, count)
-
-
-def compare(
-    full: Mapping[str, ClipRecord], variant: Mapping[str, ClipRecord]
-) -> dict[str, dict[str, Any]]:
-    """Changes of the errors of one data set against the full model.
-
-    Args:
-        full: records by clip id.
-        variant: of the same data set.
-    """
-    found = {}
-    both = sorted(full.keys() & variant.keys())
-    for key in (f"{error}_{aim}" for error in COMPARED for aim in ("fit", "truth")):
-        values = [
-            (full[i].values[METHOD][key].value, variant[i].values[METHOD][key].value) for i in both
-        ]
-        known = [(a, b) for a, b in values if a is not None and b is not None]
-        change = paired([a for a, _ in known], [b for _, b in known])
-        if change is not None:
-            found[key] = asdict(change)
-    return found
 
 
 def lock_digests(lock: Mapping[str, Any], paths: Sequence[str] | None = None) -> dict[str, str]:
@@ -266,49 +198,6 @@ def entry(
         "metrics": {name: content["table"][METHOD] for name, content in scores.items()},
         "change": {}
         if variant.key == FULL
-        else {name: compare(records(full[name]), records(scores[name])) for name in scores},
+        else {name: compare(records(full[name]), records(scores[name]), METHOD) for name in scores},
         "lineage": dict(lineage),
     }
-
-
-def relative(entries: Mapping[str, Any], key: str, dataset: str, metric: str) -> float | None:
-    """Change of a metric against the full model, as a share of the full model's value."""
-    values = [
-        entries.get(name, {}).get("metrics", {}).get(dataset, {}).get(metric, {}).get("value")
-        for name in (FULL, key)
-    ]
-    if values[0] is None or values[1] is None or values[0] == 0.0:
-        return None
-    return rounded(values[1] / values[0] - 1.0)
-
-
-def aim_of(change: Mapping[str, Any], error: str) -> str | None:
-    """Metric of an error against the truth, or against the fit where no truth is known."""
-    return next((name for name in (f"{error}_truth", f"{error}_fit") if name in change), None)
-
-
-_PART = {"mouth_mae": "lips", "expression_mae": "expression"}
-
-
-def findings(entries: Mapping[str, Any], dataset: str) -> list[str]:
-    """What the numbers say of each variant on one data set, a sentence each, for or against."""
-    said = []
-    for variant in VARIANTS[1:]:
-        change = entries.get(variant.key, {}).get("change", {}).get(dataset, {})
-        for error in variant.hurts:
-            metric = aim_of(change, error)
-            if metric is None:
-                continue
-            found = Difference(**change[metric])
-            share = relative(entries, variant.key, dataset, metric)
-            size = f"{found.mean:+.4f}" + ("" if share is None else f", {100 * share:+.1f} %")
-            verdict = {
-                "worse": "worse",
-                "better": "better, not worse",
-                "no difference": "no difference that shows",
-            }[found.verdict]
-            said.append(
-                f"{variant.label}: {_PART[error]} {verdict} ({metric} {size} against full; "
-                f"95 % over {found.n} clips {found.low:+.4f} to {found.high:+.4f})."
-            )
-    return said

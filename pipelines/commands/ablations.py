@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.ablations import experiments, variants
+from pipelines.ablations.findings import METRICS, findings
 from pipelines.ablations.variants import BY_KEY, FULL, VARIANTS, Variant
 from pipelines.errors import StageError
 from pipelines.params import Params, ParamsError, load
@@ -154,12 +155,17 @@ def show_command() -> None:
         show(variants.read())
 
 
-_SHOWN = (
-    "mouth_mae_truth",
-    "opening_corr_truth",
-    "expression_mae_truth",
-    "head_speed",
-    "head_range",
+_SHOWN = tuple(
+    METRICS[key]
+    for key in (
+        "mouth_mae_truth",
+        "opening_corr_truth",
+        "expression_mae_truth",
+        "head_speed",
+        "head_speed_gap",
+        "head_range",
+        "head_range_gap",
+    )
 )
 
 
@@ -170,16 +176,19 @@ def show(entries: Mapping[str, Any]) -> None:
         table = Table(title=f"Ablations, {dataset}")
         table.add_column("variant", no_wrap=True)
         for metric in _SHOWN:
-            table.add_column(metric.replace("_", " "), justify="right")
+            unit = f", {metric.unit}" if metric.unit else ""
+            table.add_column(f"{metric.label}{unit} {metric.arrow}", justify="right")
         for variant in VARIANTS:
             row = entries.get(variant.key, {}).get("metrics", {}).get(dataset)
             if row is not None:
-                values = (row[metric]["value"] for metric in _SHOWN)
-                table.add_row(
-                    variant.label, *("–" if value is None else f"{value:.4f}" for value in values)
+                values = (row[metric.key]["value"] for metric in _SHOWN)
+                shown = (
+                    "–" if value is None else f"{value:.{metric.decimals}f}"
+                    for metric, value in zip(_SHOWN, values, strict=True)
                 )
+                table.add_row(variant.label, *shown)
         console.print(table)
-        for sentence in variants.findings(entries, dataset):
+        for sentence in findings(entries, dataset):
             console.print(escape(sentence), soft_wrap=True)
     commits = sorted({one["lineage"]["baseline_commit"][:12] for one in entries.values()})
     if commits:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from dimitra.lineage.ablations import read_entries
 from dimitra.lineage.audit import Audit, audit
 from dimitra.lineage.findings import broken
 from dimitra.lineage.graph import Graph
@@ -47,6 +48,13 @@ def _diff(found: Audit, graph: Graph, revision: str) -> None:
     from dimitra.lineage.difference import compare, records_at
 
     old, _, new = revision.partition("..")
+    if found.target.kind == "ablation":
+        from dimitra.lineage.ablation_difference import compare_ablations, entries_at
+
+        entries = entries_at(new, Path()) if new else read_entries(Path())[0]
+        causes = compare_ablations(entries_at(old, Path()), entries, found.target, Path())
+        found.causes = [asdict(one) for one in causes]
+        return
     newer = records_at(new, Path()) if new else graph
     if not found.target.path:
         raise LineageError(
@@ -62,8 +70,9 @@ def audit_command(
     target: Annotated[
         str,
         typer.Argument(
-            help="metrics/chorus.json, metrics/chorus.json#dimitra_hp.f_lmd, models/lips, the path "
-            "of a shard, a clip id, or the path of a raw video."
+            help="metrics/chorus.json, metrics/chorus.json#dimitra_hp.f_lmd, "
+            "metrics/ablations.json#joint.mouth_mae_truth, models/lips, the path of a shard, a "
+            "clip id, or the path of a raw video."
         ),
     ],
     verify: Annotated[

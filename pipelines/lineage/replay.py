@@ -1,8 +1,8 @@
 """Numbers made again from what they were made of: `dimitra audit TARGET --replay`.
 
-A metric file is made again from the records of its clips, which ``evaluate`` and ``score`` keep; a
-clip's own numbers from its videos and its sound. On the processor that the record names they must
-be the same, elsewhere within ``metrics/tolerance.yaml``.
+A metric file is made again from the records of its clips, which ``evaluate`` and ``score`` keep;
+ablations from the scores of their clips; a clip's own numbers from its videos and its sound. On the
+processor that the record names they must be the same, elsewhere within ``metrics/tolerance.yaml``.
 """
 
 from __future__ import annotations
@@ -102,6 +102,20 @@ def _metric(target: Target, record: LineageRecord, params: Params) -> Replay:
     return _compare(Path(target.path).stem, kept, made, record)
 
 
+def _ablation(target: Target) -> Replay:
+    """Sums of kept numbers, which are the same on any processor."""
+    from pipelines.ablations.replay import replay_ablations
+
+    kept, made = replay_ablations(target)
+    names = sorted(kept.keys() | made.keys())
+    problems = tuple(
+        f"{target.path}#{name}: {made.get(name)} now, {kept.get(name)} kept"
+        for name in names
+        if made.get(name) != kept.get(name)
+    )
+    return Replay(True, len(names), len(problems), problems)
+
+
 def _values(data: bytes) -> dict[str, dict[str, dict[str, Any]]]:
     """A clip's values in the shape of a metric file, which the tolerance is told for."""
     record = ClipRecord.from_json(json.loads(data))
@@ -143,13 +157,15 @@ def replay(target: Target, record: LineageRecord) -> Replay:
     """Make the numbers of a target again, in the working folder.
 
     Args:
-        target: a metric, or a clip of the test set.
+        target: a metric, ablations, or a clip of the test set.
         record: of ``evaluate``.
 
     Raises:
         LineageError: the target has no numbers, or what they are made of is not here.
         StageError: a stage before ``evaluate`` has not finished.
     """
+    if target.kind == "ablation":
+        return _ablation(target)
     params = load()
     if target.kind == "metric":
         return _metric(target, record, params)

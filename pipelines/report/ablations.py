@@ -7,14 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dimitra.metrics.definitions import COEFFICIENT_METRICS, Metric
-from pipelines.ablations.variants import (
-    COMPARED,
-    SHARED_CHANGES,
-    VARIANTS,
-    aim_of,
-    findings,
-    relative,
-)
+from pipelines.ablations.change import COMPARED
+from pipelines.ablations.findings import aim_of, findings, relative
+from pipelines.ablations.variants import SHARED_CHANGES, VARIANTS
 from pipelines.report.audit import ablation_anchor
 from pipelines.report.charts import BarChart, bar_chart
 from pipelines.report.tables import DASH, Cell, detail, number

@@ -48,6 +48,7 @@ class RegistryError(RuntimeError):
 DIGEST = "models_sha256"
 """Tag by which the same models are known again."""
 SPLIT = Path("data/split/split.json")
+DATASET = Path("inventory/dataset.json")
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,16 @@ def _training_tags(
 
 
 def _data_tags() -> dict[str, str]:
-    """The split that the models were trained under, where this is the folder of the run."""
-    if not SPLIT.is_file():
-        return {}
-    split = json.loads(SPLIT.read_text())
-    versions = {f"split.{name}": one["version"] for name, one in split["datasets"].items()}
-    return {"split_digest": split["digest"], **versions}
+    """Split and data set that the models were trained on, where this is the folder of the run."""
+    tags = {}
+    if SPLIT.is_file():
+        split = json.loads(SPLIT.read_text())
+        tags["split_digest"] = split["digest"]
+        tags |= {f"split.{name}": one["version"] for name, one in split["datasets"].items()}
+    if DATASET.is_file():
+        dataset = json.loads(DATASET.read_text())
+        tags |= {f"dataset_{key}": str(dataset[key]) for key in ("name", "version", "digest")}
+    return tags
 
 
 def _model_id(version: Any) -> str:

@@ -215,6 +215,18 @@ def test_code_that_has_changed_since_is_no_more_than_a_note(run: Path) -> None:
     assert any(one.kind == "note" and "has changed since" in one.message for one in found.findings)
 
 
+def test_parameters_and_packages_that_have_changed_since_are_notes(run: Path) -> None:
+    path = run / "params.yaml"
+    path.write_text(path.read_text().replace("seed: 20250217", "seed: 7"))
+    flip(run / "constraints.txt")
+    found, _ = audit(METRIC, run)
+    assert found.ok
+    notes = [f"{one.where}: {one.message}" for one in found.findings if one.kind == "note"]
+    (seed,) = [one for one in notes if one.startswith("params.yaml")]
+    assert seed.startswith("params.yaml: seed is 7; it was 20250217 when ")
+    assert [one for one in notes if one.startswith("constraints.txt: it has changed since")]
+
+
 def test_a_clip_tells_where_it_lies_and_what_it_entered(run: Path) -> None:
     found, _ = audit(TESTED, run)
     (history,) = found.history

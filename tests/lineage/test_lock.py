@@ -71,3 +71,15 @@ def test_a_lock_that_is_none_is_said_to_be(locked: Path, tmp_path: Path) -> None
     (finding,) = check_lock(root)
     assert finding.kind == "broken"
     assert finding.where == "dvc.lock"
+
+
+def test_an_edited_digest_of_an_artefact_in_the_lock_is_named(tmp_path: Path) -> None:
+    stages = {
+        "shard": {"outs": [{"path": "data/shards", "md5": "a" * 32 + ".dir"}]},
+        "train@lips": {"deps": [{"path": "data/shards", "md5": "b" * 32 + ".dir"}]},
+    }
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    (found,) = check_lock(tmp_path, ["shard", "train@lips"])
+    assert found.where == "dvc.lock"
+    assert "data/shards: train@lips read bbbbbbbbbbbb..., shard made aaaaaaaaaaaa" in found.message
+    assert list(check_lock(tmp_path, ["shard"])) == []

@@ -66,6 +66,19 @@ def test_a_broken_link_is_exit_code_1_and_no_such_thing_is_2(run: Path) -> None:
     assert "no record tells of metrics/nothing.json" in nothing.stderr
 
 
+def test_the_committed_ablations_are_followed() -> None:
+    """In this checkout, without artefacts; what an audit of a forged one says, other tests do."""
+    with inside(ROOT):
+        table = runner.invoke(app, ["metrics/ablations.json", "--json"])
+        number = runner.invoke(
+            app, ["metrics/ablations.json#joint.mouth_mae_truth", "--diff", "HEAD"]
+        )
+    variants = {one["variant"] for one in json.loads(table.stdout)["variants"]}
+    assert {"full", "joint", "no_first_pose"} <= variants
+    for text in ("made by experiments of their own", "experiment ablation-joint-"):
+        assert text in number.output
+
+
 def test_why_a_number_changed(run: Path) -> None:
     path = run / "lineage" / "train-lips.json"
     values = json.loads(path.read_text())

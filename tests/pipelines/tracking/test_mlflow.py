@@ -258,6 +258,8 @@ def test_models_go_from_training_to_registry_to_animate(recorded: Path) -> None:
     Path("metrics").mkdir()
     table = {"dimitra_hp": {"f_lmd": {"value": 1.5, "n": 2}, "m_lmd": {"value": None, "n": 0}}}
     Path("metrics/chorus.json").write_text(json.dumps(table))
+    Path("inventory").mkdir()
+    shutil.copyfile(ROOT / "inventory/dataset.json", "inventory/dataset.json")
     name = recorded.name
     with StageRecord("evaluate") as evaluation:
         evaluation.results([Path("metrics/chorus.json")], register=True)
@@ -275,6 +277,9 @@ def test_models_go_from_training_to_registry_to_animate(recorded: Path) -> None:
     assert version.tags["sha256.lips/model.safetensors"] == lips.data.tags["model_sha256"]
     assert (version.tags["split.chorus"], version.tags["renderer"]) == ("chorus/v1", "mesh")
     assert version.tags["split_digest"] == split["digest"]
+    dataset = json.loads((ROOT / "inventory/dataset.json").read_text())
+    assert version.tags["dataset_version"] == dataset["version"]
+    assert version.tags["dataset_digest"] == dataset["digest"]
     listed = CliRunner().invoke(app, ["list"]).output
     assert f"newest: models:/{name}/1\n" in listed
     assert "1.5" in listed
