@@ -218,7 +218,17 @@ def plan(params: Params) -> Job:
             *picture_weights(params.evaluate),
         ),
         corpus_inputs=trained_inputs(params.sync),
-        packages=("dlib-bin", "numpy", "av", "onnxruntime", "torch", "pillow", "scipy"),
+        packages=(
+            "av",
+            "dlib-bin",
+            "numba",
+            "numpy",
+            "onnxruntime",
+            "pillow",
+            "scipy",
+            "soundfile",
+            "torch",
+        ),
     )
 
 

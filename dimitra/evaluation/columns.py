@@ -10,7 +10,7 @@ import numpy as np
 from dimitra.evaluation.definitions import LANDMARK_KEYS
 from dimitra.evaluation.film import Film
 from dimitra.evaluation.rows import absent
-from dimitra.metrics.image import psnr, ssim
+from dimitra.metrics.image import psnr_of, squared_error, ssim
 from dimitra.metrics.landmarks_distance import MOUTH, LandmarkTrack, landmark_distance
 from dimitra.metrics.summary import ClipValue
 
@@ -55,14 +55,16 @@ def picture_values(film: Film, truth: Film, keys: Iterable[str]) -> dict[str, Cl
     found: dict[str, list[float]] = {key: [] for key in keys}
     for one, other in zip(film.frames(), truth.frames(), strict=False):
         for key, values in found.items():
-            values.append(psnr(one, other) if key == "psnr" else ssim(one, other))
+            values.append(squared_error(one, other) if key == "psnr" else ssim(one, other))
     return {
         key: _pooled(values) if key == "psnr" else ClipValue(float(np.mean(values)))
         for key, values in found.items()
     }
 
 
-def _pooled(decibels: list[float]) -> ClipValue:
-    """PSNR of the mean of the errors that frames' PSNR stand for."""
-    error = float(np.mean(10.0 ** (-np.array(decibels) / 10.0)))
-    return ClipValue(-10.0 * math.log10(error)) if error else ClipValue(None, EQUAL, dropped=True)
+def _pooled(errors: list[float]) -> ClipValue:
+    """PSNR of the mean of the frames' squared errors."""
+    decibels = psnr_of(math.fsum(errors) / len(errors))
+    if math.isinf(decibels):
+        return ClipValue(None, EQUAL, dropped=True)
+    return ClipValue(decibels)

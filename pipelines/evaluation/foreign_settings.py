@@ -25,7 +25,17 @@ from pipelines.stores.work_cache import digest_of, package_version
 MEASURER = "pipelines.evaluation.foreign_videos"
 """Module whose import closure is the code of the numbers."""
 LANDMARKS = "dlib_68"
-PACKAGES = ("av", "dlib-bin", "numpy", "pillow", "scikit-image", "scipy", "soundfile", "torch")
+PACKAGES = (
+    "av",
+    "dlib-bin",
+    "numba",
+    "numpy",
+    "pillow",
+    "scipy",
+    "soundfile",
+    "soxr",
+    "torch",
+)
 """Distributions whose version the numbers depend on."""
 _INSIGHTFACE = ("insightface", "onnxruntime", "opencv-contrib-python")
 
