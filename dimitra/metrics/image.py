@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from dimitra.compiled import compiled
 
 PEAK = 255.0
 WINDOW_SIGMA, WINDOW_RADIUS = 1.5, 5
@@ -18,13 +18,6 @@ K1, K2 = 0.01, 0.03
 
 _SIDE = 2 * WINDOW_RADIUS + 1
 _COLOURS = 3
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _compiled(function: _F) -> _F:
-    """Compiled once and kept on disk, without the GIL, exact arithmetic: equal on every CPU."""
-    return cast("_F", numba.njit(cache=True, nogil=True, fastmath=False)(function))
 
 
 def _checked(first: NDArray[Any], second: NDArray[Any]) -> None:
@@ -104,7 +97,7 @@ def _half_window() -> NDArray[np.float64]:
     return np.asarray((weights / weights.sum())[: WINDOW_RADIUS + 1])
 
 
-@_compiled
+@compiled
 def _squares(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> int:
     """Sum of the squared differences of ``[H, N]``."""
     total = 0
@@ -115,7 +108,7 @@ def _squares(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> int:
     return total
 
 
-@_compiled
+@compiled
 def _weigh(
     values: NDArray[np.float64], step: int, half: NDArray[np.float64], into: NDArray[np.float64]
 ) -> None:
@@ -143,7 +136,7 @@ def _weigh(
         )
 
 
-@_compiled
+@compiled
 def _similarity(
     first: NDArray[np.uint8],
     second: NDArray[np.uint8],
