@@ -98,9 +98,9 @@ def _half_window() -> NDArray[np.float64]:
 
 
 @compiled
-def _squares(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> int:
+def _squares(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> np.int64:
     """Sum of the squared differences of ``[H, N]``."""
-    total = 0
+    total = np.int64(0)
     for i in range(first.shape[0]):
         for j in range(first.shape[1]):
             apart = np.int64(first[i, j]) - np.int64(second[i, j])
@@ -155,7 +155,7 @@ def _similarity(
     recent = np.empty((4, 2 * _SIDE * width))
     column = np.empty(width)
     mean = np.empty((4, inner))
-    total = 0.0
+    total = np.float64(0.0)
     for row in range(height):
         for place in (row % _SIDE * width, (row % _SIDE + _SIDE) * width):
             for i in range(width):
@@ -177,4 +177,4 @@ def _similarity(
             total += ((2.0 * product + c1) * (2.0 * covariance + c2)) / (
                 (squares + c1) * (variances + c2)
             )
-    return total / ((height - _SIDE + 1) * inner)
+    return float(total / ((height - _SIDE + 1) * inner))
