@@ -22,6 +22,7 @@ from dimitra import asset_command
 from dimitra.animation import command as animation_command
 from dimitra.datasets import command as dataset_command
 from dimitra.doctor import Finding
+from dimitra.optional_weights import OptionalWeights, optional_weights
 from dimitra.serve import command as serve_command
 from dimitra.study import command as study_command
 
@@ -64,13 +65,16 @@ def doctor(
         errors.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from None
     good = all(finding.ok for finding in findings)
+    without = list(optional_weights(examined))
 
     if as_json:
         rows = [asdict(finding) for finding in findings]
         report = {"profile": examined.profile, "file": str(examined.file), "ok": good}
-        typer.echo(json.dumps({**report, "findings": rows}, indent=2))
+        optional = [asdict(one) for one in without]
+        typer.echo(json.dumps({**report, "findings": rows, "optional": optional}, indent=2))
     else:
         _print(f"profile {examined.profile}: {examined.file}", findings)
+        _print_optional(without)
     if not good:
         raise typer.Exit(1)
 
@@ -116,6 +120,17 @@ def _print(title: str, findings: list[Finding]) -> None:
                 soft_wrap=True,
                 highlight=False,
             )
+
+
+def _print_optional(without: list[OptionalWeights]) -> None:
+    """One line for each network that the profile does without."""
+    if not without:
+        return
+    wide = console if console.is_terminal else Console(width=_WIDTH)
+    wide.print("[bold]optional, not used here[/] (docs/metrics.md, docs/renderer_training.md)")
+    for one in without:
+        line = f"  {one.what}: {one.found}; {one.remedy or one.switch}"
+        wide.print(escape(line), soft_wrap=True, highlight=False)
 
 
 def _print_version(value: bool) -> None:

@@ -16,8 +16,13 @@ from dimitra.clips import Clip, ClipError, Reason
 from dimitra.faces.detector import DlibDetector
 from dimitra.faces.landmarks import Dlib68
 from dimitra.media.video import iterate_frames, to_rgb
-from dimitra.metrics.definitions import METHODS
-from dimitra.metrics.landmarks_distance import LANDMARKS, LandmarkTrack, landmark_distance
+from dimitra.metrics.definitions import LANDMARK_METRICS, METHODS
+from dimitra.metrics.landmarks_distance import (
+    LANDMARKS,
+    LandmarkTrack,
+    landmark_distance,
+    landmark_readings,
+)
 from dimitra.metrics.records import ClipRecord
 from dimitra.metrics.summary import ClipValue
 from dimitra.shards import Members, json_bytes, npz_bytes
@@ -62,6 +67,8 @@ NO_VIDEO = "coefficients only, no video"
 REASONS = {"ground_truth": IS_REFERENCE, "shuffled_audio": SAME_FRAMES}
 """Why a method with video has no landmark distance."""
 
+LANDMARK_KEYS = ("f_lmd", "m_lmd", *(metric.key for metric in LANDMARK_METRICS))
+
 FaceFinder = Callable[[NDArray[np.uint8]], NDArray[np.float64] | None]
 """RGB frame ``[H, W, 3]`` to 68 landmarks ``[68, 2]`` in pixels, or None without a face."""
 
@@ -103,9 +110,12 @@ def _landmark_values(
         fit=params["lmd_fit"],
         max_reference_missed=params["max_ground_truth_missed"],
     )
+    readings = landmark_readings(
+        generated, reference, max_reference_missed=params["max_ground_truth_missed"]
+    )
+    values = {"f_lmd": result.f_lmd, "m_lmd": result.m_lmd, **readings.values}
     return {
-        "f_lmd": ClipValue(result.f_lmd, result.reason, dropped=result.f_lmd is None),
-        "m_lmd": ClipValue(result.m_lmd, result.reason, dropped=result.m_lmd is None),
+        key: ClipValue(value, result.reason, dropped=value is None) for key, value in values.items()
     }
 
 
@@ -166,7 +176,7 @@ def evaluate_clip(
             landmarks = _landmark_values(tracks[method.key], reference, params)
         else:
             reason = REASONS.get(method.key, NO_VIDEO)
-            landmarks = {"f_lmd": ClipValue(None, reason), "m_lmd": ClipValue(None, reason)}
+            landmarks = {key: ClipValue(None, reason) for key in LANDMARK_KEYS}
         values[method.key] = {
             **landmarks,
             **sync.get(method.key, absent(NO_VIDEO, dropped=False)),
@@ -218,7 +228,17 @@ def plan(params: Params) -> Job:
             *picture_weights(params.evaluate),
         ),
         corpus_inputs=trained_inputs(params.sync),
-        packages=("dlib-bin", "numpy", "av", "onnxruntime", "torch", "pillow", "scipy"),
+        packages=(
+            "av",
+            "dlib-bin",
+            "numba",
+            "numpy",
+            "onnxruntime",
+            "pillow",
+            "scipy",
+            "soundfile",
+            "torch",
+        ),
     )
 
 

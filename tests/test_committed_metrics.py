@@ -1,12 +1,16 @@
 """What the committed metrics of the full sample run must show."""
 
+import itertools
 import json
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from scipy import stats
 
 from dimitra.metrics.definitions import METHODS as METHODS_OF_TABLE
 from dimitra.metrics.definitions import METRICS, OF_ALL_CLIPS, OF_ALL_FRAMES
@@ -90,6 +94,73 @@ def test_the_table_is_that_of_the_committed_clips(dataset: str) -> None:
                     assert cell["value"] == pytest.approx(values.mean(), abs=1.1e-4)
                     people = rows.loc[values.index, "identity"]
                     assert people.nunique() == cell["identities"]
+
+
+def _column(dataset: str, method: str, metric: str) -> pd.Series:
+    clips = pq.read_table(ROOT / "metrics" / "clips" / f"{dataset}.parquet").to_pandas()
+    return clips[clips["method"] == method].set_index("clip_id")[metric].dropna()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "method", "metric"),
+    [
+        ("chorus", "dimitra_hp", "f_lmd"),
+        ("chorus", "ground_truth", "sync_conf"),
+        ("chorus", "dimitra_no_hp", "ssim"),
+    ],
+)
+def test_an_interval_computed_again_by_scipy(dataset: str, method: str, metric: str) -> None:
+    """Other draws than the run's: a hundredth of the values' spread is what draws differ by."""
+    cell = json.loads((ROOT / "metrics" / f"{dataset}.json").read_text())[method][metric]
+    values = _column(dataset, method, metric).to_numpy()
+    found = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(7)
+    ).confidence_interval
+    near = 0.03 * values.std() + 1e-4
+    assert cell["low"] == pytest.approx(found.low, abs=near)
+    assert cell["high"] == pytest.approx(found.high, abs=near)
+
+
+def test_paired_tests_computed_again_by_scipy() -> None:
+    paired = json.loads((ROOT / "metrics" / "paired.json").read_text())["chorus"]
+    for metric in ("f_lmd", "sync_conf", "mouth_mae_truth"):
+        for test in paired[metric]:
+            one = _column("chorus", test["first"], metric)
+            difference = (one - _column("chorus", test["second"], metric)).dropna().to_numpy()
+            assert len(difference) == test["n"]
+            assert test["difference"] == pytest.approx(difference.mean(), abs=1e-4)
+            if test["wilcoxon_p"] is not None and difference.any():
+                expected = stats.wilcoxon(difference).pvalue
+                assert test["wilcoxon_p"] == pytest.approx(expected, rel=1e-3), test
+            drawn = stats.permutation_test(
+                (difference,),
+                np.mean,
+                permutation_type="samples",
+                n_resamples=20_000,
+                rng=np.random.default_rng(7),
+            ).pvalue
+            spread = 5 * np.sqrt(max(drawn, 1e-4) / 20_000)
+            assert test["permutation_p"] == pytest.approx(drawn, abs=spread), test
+
+
+def test_tests_of_few_clips_and_people_are_counted_out() -> None:
+    """Lecture has four clips of four people: sixteen signs in all, each way once."""
+    paired = json.loads((ROOT / "metrics" / "paired.json").read_text())["lecture"]
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=4)))
+    for metric in ("f_lmd", "sync_dist", "psnr"):
+        tests = paired[metric]
+        for test in tests:
+            one = _column("lecture", test["first"], metric)
+            difference = (one - _column("lecture", test["second"], metric)).to_numpy()
+            means = np.abs(signs @ difference) / 4
+            share = float(np.mean(means >= abs(difference.mean()) - 1e-12))
+            assert test["permutation_p"] == pytest.approx(share)
+            assert test["permutation_p_identities"] == pytest.approx(share)
+        ordered = sorted(tests, key=lambda test: test["permutation_p"])
+        most = 0.0
+        for place, test in enumerate(ordered):
+            most = max(most, min(1.0, (len(tests) - place) * test["permutation_p"]))
+            assert test["permutation_p_holm"] == pytest.approx(most, rel=1e-3)
 
 
 @pytest.mark.parametrize("dataset", ["chorus", "lecture"])

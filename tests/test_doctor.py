@@ -224,6 +224,42 @@ def test_the_paper_profile_is_told_in_one_screen_with_its_remedies_whole(here: P
     assert "https://faces.dmi.unibas.ch/bfm/main.php?nav=1-2&id=downloads" in result.output
 
 
+OPTIONAL = {
+    "ArcFace (identity_sim, face_fd)": "dimitra assets fetch insightface_buffalo_l",
+    "published SyncNet (sync_dist, sync_conf)": "dimitra assets fetch syncnet_v2",
+    "VGG19 (perceptual loss of a renderer)": "dimitra assets fetch vgg19",
+    "Inception v3 (fid), I3D (fvd)": "ONNX in evaluate.frame_weights, evaluate.clip_weights",
+}
+
+
+def test_networks_that_a_profile_does_without_are_told_in_a_line_each(here: Path) -> None:
+    write(here, "sample")
+    lines = CliRunner().invoke(cli.app, ["doctor"]).output.splitlines()
+    for what, how in OPTIONAL.items():
+        (line,) = [line for line in lines if what in line]
+        assert line.endswith(f"; {how}")
+        assert len(line) <= 100
+    paper = CliRunner().invoke(cli.app, ["doctor", "--profile", "paper", "--json"])
+    told = {one["what"] for one in json.loads(paper.output)["optional"]}
+    assert told == set(OPTIONAL) - {
+        "ArcFace (identity_sim, face_fd)",
+        "published SyncNet (sync_dist, sync_conf)",
+    }
+
+
+def test_an_optional_network_that_is_there_names_its_switch(here: Path) -> None:
+    weights = here / "syncnet_v2.model"
+    weights.write_bytes(b"abc")
+    fetching.add("syncnet_v2", weights)
+    inception = here / "inception.onnx"
+    inception.write_bytes(b"abc")
+    write(here, "sample", a=("frame_weights: null", f"frame_weights: {inception}"))
+    output = CliRunner().invoke(cli.app, ["doctor"]).output
+    assert "published SyncNet (sync_dist, sync_conf): ok; sync.network: published" in output
+    assert "  I3D (fvd): not named; ONNX in evaluate.clip_weights" in output
+    assert "Inception v3" not in output
+
+
 def test_for_programs_the_same_as_json(here: Path) -> None:
     result = CliRunner().invoke(cli.app, ["doctor", "--profile", "paper", "--json"])
     assert result.exit_code == 1

@@ -10,8 +10,12 @@ import numpy as np
 from dimitra.evaluation.definitions import LANDMARK_KEYS
 from dimitra.evaluation.film import Film
 from dimitra.evaluation.rows import absent
-from dimitra.metrics.image import psnr, ssim
-from dimitra.metrics.landmarks_distance import MOUTH, LandmarkTrack, landmark_distance
+from dimitra.metrics.image import psnr_of, squared_error, ssim
+from dimitra.metrics.landmarks_distance import (
+    LandmarkTrack,
+    landmark_distance,
+    landmark_readings,
+)
 from dimitra.metrics.summary import ClipValue
 
 EQUAL = "no frame differs from the reference's: PSNR is infinite"
@@ -28,17 +32,12 @@ def landmark_values(
         max_reference_missed: share of reference frames in which dlib may miss the face.
     """
     limit = max_reference_missed
-    face = landmark_distance(generated, reference, fit="face", max_reference_missed=limit)
-    mouth = landmark_distance(generated, reference, fit="mouth", max_reference_missed=limit)
-    if face.f_lmd is None or face.reason is not None:
-        return absent(LANDMARK_KEYS, face.reason or "no value", dropped=True)
-    both = generated.found & reference.found
-    raw = np.linalg.norm(generated.points[both] - reference.points[both], axis=-1)
-    values = (face.f_lmd, face.m_lmd, mouth.m_lmd, raw.mean(), raw[:, MOUTH].mean())
-    return {
-        key: ClipValue(None if value is None else float(value))
-        for key, value in zip(LANDMARK_KEYS, values, strict=True)
-    }
+    paper = landmark_distance(generated, reference, max_reference_missed=limit)
+    readings = landmark_readings(generated, reference, max_reference_missed=limit)
+    if paper.reason is not None:
+        return absent(LANDMARK_KEYS, paper.reason, dropped=True)
+    values = {"f_lmd": paper.f_lmd, **readings.values}
+    return {key: ClipValue(values[key]) for key in LANDMARK_KEYS}
 
 
 def picture_values(film: Film, truth: Film, keys: Iterable[str]) -> dict[str, ClipValue]:
@@ -55,14 +54,16 @@ def picture_values(film: Film, truth: Film, keys: Iterable[str]) -> dict[str, Cl
     found: dict[str, list[float]] = {key: [] for key in keys}
     for one, other in zip(film.frames(), truth.frames(), strict=False):
         for key, values in found.items():
-            values.append(psnr(one, other) if key == "psnr" else ssim(one, other))
+            values.append(squared_error(one, other) if key == "psnr" else ssim(one, other))
     return {
         key: _pooled(values) if key == "psnr" else ClipValue(float(np.mean(values)))
         for key, values in found.items()
     }
 
 
-def _pooled(decibels: list[float]) -> ClipValue:
-    """PSNR of the mean of the errors that frames' PSNR stand for."""
-    error = float(np.mean(10.0 ** (-np.array(decibels) / 10.0)))
-    return ClipValue(-10.0 * math.log10(error)) if error else ClipValue(None, EQUAL, dropped=True)
+def _pooled(errors: list[float]) -> ClipValue:
+    """PSNR of the mean of the frames' squared errors."""
+    decibels = psnr_of(math.fsum(errors) / len(errors))
+    if math.isinf(decibels):
+        return ClipValue(None, EQUAL, dropped=True)
+    return ClipValue(decibels)

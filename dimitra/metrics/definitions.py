@@ -82,6 +82,34 @@ PAPER_METRICS = (
 )  # fmt: skip
 """Columns of the paper's Tables I and II, in its order."""
 
+LANDMARK_METRICS = (
+    Metric(
+        "m_lmd_face", "M-LMD (68)", "lower", "pixels", 2,
+        "Mean distance of the 20 mouth landmarks, each frame aligned on all 68.",
+    ),
+    Metric(
+        "m_lmd_mouth", "M-LMD (20)", "lower", "pixels", 2,
+        "Mean distance of the 20 mouth landmarks, each frame aligned on these 20.",
+    ),
+    Metric(
+        "f_lmd_back", "F-LMD, truth moved", "lower", "pixels", 2,
+        "Mean distance of the 68 landmarks, each true frame aligned to the generated one.",
+    ),
+    Metric(
+        "m_lmd_back", "M-LMD, truth moved", "lower", "pixels", 2,
+        "Mean distance of the 20 mouth landmarks, each true frame aligned on all 68.",
+    ),
+    Metric(
+        "f_lmd_raw", "F-LMD, not aligned", "lower", "pixels", 2,
+        "Mean distance of the 68 landmarks where they are: head pose counts.",
+    ),
+    Metric(
+        "m_lmd_raw", "M-LMD, not aligned", "lower", "pixels", 2,
+        "Mean distance of the 20 mouth landmarks where they are.",
+    ),
+)  # fmt: skip
+"""F-LMD and M-LMD as they may be read too: the paper leaves fit and direction open."""
+
 VIDEO_METRICS = (
     Metric(
         "psnr", "PSNR", "higher", "dB", 2,
@@ -223,7 +251,7 @@ OF_ALL_FRAMES = ("face_fd", "lips_fd", "fid", "fvd")
 COEFFICIENT_METRICS = MOUTH_METRICS + EXPRESSION_METRICS + HEAD_METRICS
 """Columns that need coefficients, not video; not in the paper."""
 
-METRICS = PAPER_METRICS + VIDEO_METRICS + COEFFICIENT_METRICS
+METRICS = PAPER_METRICS + LANDMARK_METRICS + VIDEO_METRICS + COEFFICIENT_METRICS
 
 METHODS = (
     Method("ground_truth", "Ground truth", "The face crops themselves; coefficients as fitted."),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dimitra.metrics.image import PEAK, ssim
+from dimitra.metrics.image import psnr_of, squared_error, ssim
 
 Picture = NDArray[np.uint8]
 
@@ -41,9 +41,8 @@ def fidelity(pairs: Iterable[tuple[Picture, Picture]]) -> Fidelity | None:
     errors, likeness = [], []
     for one, two in pairs:
         likeness.append(ssim(one, two))
-        errors.append(float(np.square(one.astype(np.float64) - two).mean()))
+        errors.append(squared_error(one, two))
     if not errors:
         return None
-    error = math.fsum(errors) / len(errors)
-    psnr = math.inf if error == 0.0 else 10.0 * math.log10(PEAK**2 / error)
+    psnr = psnr_of(math.fsum(errors) / len(errors))
     return Fidelity(psnr, math.fsum(likeness) / len(likeness), len(errors))

@@ -7,11 +7,14 @@ frames, in pixels. Clips in which dlib misses the ground truth are ignored.
 
 The paper does not say whether M-LMD is aligned on the 68 points or on its own 20. ``fit="face"``
 reuses the 68-point alignment, since head pose belongs to the whole head; ``fit="mouth"`` aligns
-the mouth alone.
+the mouth alone. Nor does it say which of the two is moved: ``direction="to_reference"`` moves the
+generated frame, so that distances are in ground-truth pixels. ``landmark_readings`` has all of
+them, and those without alignment.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +28,8 @@ MOUTH = slice(48, 68)
 """Mouth points of the 68-point iBUG scheme, counted from 0."""
 
 FitPoints = Literal["face", "mouth"]
+Direction = Literal["to_reference", "to_generated"]
+"""Which frame stays where it is: the least squares, and so the distances, are in its pixels."""
 
 GROUND_TRUTH_MISSED = "dlib misses the face in the ground truth"
 GENERATED_MISSED = "dlib finds the face in no frame of the generated video"
@@ -118,6 +123,7 @@ def landmark_distance(
     reference: LandmarkTrack,
     *,
     fit: FitPoints = "face",
+    direction: Direction = "to_reference",
     max_reference_missed: float = 0.0,
 ) -> LandmarkDistance:
     """F-LMD and M-LMD of one clip.
@@ -130,6 +136,7 @@ def landmark_distance(
         generated: track of the generated video, T frames.
         reference: track of the ground-truth video, T frames.
         fit: points that align the mouth.
+        direction: which of the two is aligned to the other.
         max_reference_missed: share of ground-truth frames; 0 is the paper's rule.
 
     Raises:
@@ -148,5 +155,64 @@ def landmark_distance(
     both = reference.found & generated.found
     if not both.any():
         return LandmarkDistance(None, None, 0, missed, f"{GENERATED_MISSED} ({frames} frames)")
-    face, mouth = aligned_distances(generated.points[both], reference.points[both], fit=fit)
+    moved, held = generated.points[both], reference.points[both]
+    if direction == "to_generated":
+        moved, held = held, moved
+    face, mouth = aligned_distances(moved, held, fit=fit)
     return LandmarkDistance(float(face.mean()), float(mouth.mean()), int(both.sum()), missed)
+
+
+@dataclass(frozen=True)
+class LandmarkReadings:
+    """What F-LMD and M-LMD of one clip are, read otherwise.
+
+    Attributes:
+        values: keys of ``dimitra.metrics.definitions.LANDMARK_METRICS`` to pixels; None where there
+            is no value.
+        reason: why there are none, else None.
+    """
+
+    values: Mapping[str, float | None]
+    reason: str | None = None
+
+
+def landmark_readings(
+    generated: LandmarkTrack, reference: LandmarkTrack, *, max_reference_missed: float = 0.0
+) -> LandmarkReadings:
+    """Both fits of the mouth, the other direction, and no alignment at all.
+
+    Args:
+        generated: track of the generated video, T frames.
+        reference: track of the ground-truth video, T frames.
+        max_reference_missed: as in ``landmark_distance``.
+
+    Raises:
+        ValueError: the videos differ in length or have no frame.
+    """
+
+    def measured(fit: FitPoints, direction: Direction) -> LandmarkDistance:
+        return landmark_distance(
+            generated,
+            reference,
+            fit=fit,
+            direction=direction,
+            max_reference_missed=max_reference_missed,
+        )
+
+    face, back = measured("face", "to_reference"), measured("face", "to_generated")
+    raw_face = raw_mouth = None
+    if face.reason is None:
+        both = generated.found & reference.found
+        raw = np.linalg.norm(generated.points[both] - reference.points[both], axis=-1)
+        raw_face, raw_mouth = float(raw.mean()), float(raw[:, MOUTH].mean())
+    return LandmarkReadings(
+        {
+            "m_lmd_face": face.m_lmd,
+            "m_lmd_mouth": measured("mouth", "to_reference").m_lmd,
+            "f_lmd_back": back.f_lmd,
+            "m_lmd_back": back.m_lmd,
+            "f_lmd_raw": raw_face,
+            "m_lmd_raw": raw_mouth,
+        },
+        face.reason,
+    )

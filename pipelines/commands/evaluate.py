@@ -30,6 +30,7 @@ from dimitra.torch_file import TorchFileError
 from pipelines.evaluation.foreign_batch import measure_all
 from pipelines.evaluation.foreign_cache import KeptRows, Known, join
 from pipelines.evaluation.foreign_settings import code_commit, identity, settings_of
+from pipelines.evaluation.foreign_videos import NO_NETWORK
 from pipelines.params import ParamsError
 from pipelines.runtime.mainguard import INTERRUPTED
 from pipelines.stores.work_cache import WorkCache
@@ -212,6 +213,8 @@ def evaluate(
         )
         about = identity(settings)
         files = find_files(read_methods(generated, method), reference, match)
+        if "sync" in settings.groups and settings.network is None:
+            errors.print(f"note: the sync columns stay empty: {NO_NETWORK}", soft_wrap=True)
         kept = KeptRows(WorkCache.of(None), about["sha256"], settings)
         batch = Batch(make_tasks(files), kept, resume=resume)
         answers = batch.run(workers)

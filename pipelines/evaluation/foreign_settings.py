@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dimitra.assets import asset_path, asset_sha256, digest
+from dimitra.assets import AssetError, asset_path, asset_sha256, digest
 from dimitra.evaluation.definitions import GROUPS
 from dimitra.evaluation.files import UsageError
 from dimitra.evaluation.film import SIZE
@@ -25,7 +25,21 @@ from pipelines.stores.work_cache import digest_of, package_version
 MEASURER = "pipelines.evaluation.foreign_videos"
 """Module whose import closure is the code of the numbers."""
 LANDMARKS = "dlib_68"
-PACKAGES = ("av", "dlib-bin", "numpy", "pillow", "scikit-image", "scipy", "soundfile", "torch")
+WITHOUT_PUBLISHED = (
+    "Without the published network: --sync-model evaluators/sync, the one that a run has trained "
+    "(for this pipeline's own corpus alone: docs/evaluate.md)"
+)
+PACKAGES = (
+    "av",
+    "dlib-bin",
+    "numba",
+    "numpy",
+    "pillow",
+    "scipy",
+    "soundfile",
+    "soxr",
+    "torch",
+)
 """Distributions whose version the numbers depend on."""
 _INSIGHTFACE = ("insightface", "onnxruntime", "opencv-contrib-python")
 
@@ -67,7 +81,7 @@ def settings_of(
         compact.load(sync_model)
         weights, network = str(sync_model), "trained"
     elif sync_weights is not None:
-        asset_path(sync_weights)
+        _check_published(sync_weights)
         weights, network = sync_weights, "published"
     else:
         weights, network = "", None
@@ -86,6 +100,18 @@ def settings_of(
         max_reference_missed=max_reference_missed,
         max_difference_s=max_difference_s,
     )
+
+
+def _check_published(weights: str) -> None:
+    """Whether the published network's weights are here.
+
+    Raises:
+        AssetError: they are not; the message names the network that needs no download.
+    """
+    try:
+        asset_path(weights)
+    except AssetError as error:
+        raise AssetError(f"{error}. {WITHOUT_PUBLISHED}") from None
 
 
 def _cropping(settings: Settings) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -41,7 +41,9 @@ LENGTH_MISMATCH = "length_mismatch"
 
 OWN_CROPS = "each video was cropped around its own face: their pixels do not belong together"
 NOT_ASKED = "not asked for"
-NO_NETWORK = "no SyncNet was given: --sync-model or --sync-weights"
+NO_NETWORK = (
+    "no SyncNet was given: --sync-model evaluators/sync (a run's), or --sync-weights syncnet_v2"
+)
 
 
 _T = TypeVar("_T")

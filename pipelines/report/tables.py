@@ -10,6 +10,7 @@ from dimitra.metrics.definitions import (
     COEFFICIENT_METRICS,
     EXPRESSION_METRICS,
     HEAD_METRICS,
+    LANDMARK_METRICS,
     METHODS,
     METRICS,
     MOUTH_METRICS,
@@ -24,8 +25,14 @@ _NAMED = {
     "Other expression coefficients": EXPRESSION_METRICS,
     "Head pose": HEAD_METRICS,
 }
-_FURTHER = tuple(m for m in METRICS if m not in PAPER_METRICS + COEFFICIENT_METRICS)
-GROUPS = {**({"Further metrics of the video": _FURTHER} if _FURTHER else {}), **_NAMED}
+_FURTHER = tuple(
+    m for m in METRICS if m not in PAPER_METRICS + LANDMARK_METRICS + COEFFICIENT_METRICS
+)
+GROUPS = {
+    "Landmark distances, read otherwise": LANDMARK_METRICS,
+    **({"Further metrics of the video": _FURTHER} if _FURTHER else {}),
+    **_NAMED,
+}
 """Title to the metrics beside the paper's."""
 
 _RANKED = ("dimitra_hp", "dimitra_no_hp")

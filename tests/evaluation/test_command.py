@@ -136,6 +136,10 @@ def test_the_example_of_the_help_is_there() -> None:
         (["--generated", "{}/ours", "--published", "grid"], "there are voxceleb2, hdtf"),
         (["--generated", "{}/ours", "--sync-model", "{}/ours"], "train SyncNet with"),
         (["--generated", "{}/ours", "--sync-weights", "nothing"], "nothing"),
+        (
+            ["--generated", "{}/ours", "--sync-weights", "{}/syncnet_v2.model"],
+            "Without the published network: --sync-model evaluators/sync",
+        ),
         (["--generated", "{}/ours", "--sync-region", "tracks"], "--sync-region tracks"),
         (["--generated", "{}/ours", "--match", "{}/absent.csv"], "cannot be read as CSV"),
         (["--generated", "{}/ours", "--crop", "--params", "{}/p.yaml"], "p.yaml"),
@@ -156,6 +160,8 @@ def test_nothing_measured_is_a_failure(folder: Path, tmp_path: Path) -> None:
     result = call(folder, "--generated", str(tmp_path), "--output", str(tmp_path / "out"))
     assert result.exit_code == 1
     assert "no clip could be measured" in result.output
+    told = " ".join(result.output.split())
+    assert "sync columns stay empty: no SyncNet was given: --sync-model evaluators/sync" in told
     assert (tmp_path / "out/clips.csv").is_file()
 
 

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
+from dimitra.metrics.definitions import LANDMARK_METRICS
 from dimitra.metrics.landmarks_distance import (
     MOUTH,
     LandmarkTrack,
     aligned_distances,
     landmark_distance,
+    landmark_readings,
 )
 from dimitra.metrics.procrustes import umeyama
 
@@ -139,3 +141,43 @@ def test_lengths_must_agree():
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match=r"\[T, 68, 2\]"):
         LandmarkTrack(np.zeros((3, 5, 2)), np.ones(3, dtype=bool))
+
+
+def test_readings_of_a_face_of_twice_the_size_that_has_moved():
+    """Aligned all are 0; not aligned, each point is as far away as the move takes it."""
+    reference = face()
+    generated = 2.0 * reference + np.array([3.0, 4.0])
+    found = landmark_readings(track(generated), track(reference))
+    assert list(found.values) == [metric.key for metric in LANDMARK_METRICS]
+    apart = np.linalg.norm(generated - reference, axis=-1)
+    expected = dict.fromkeys(found.values, 0.0)
+    expected |= {"f_lmd_raw": apart.mean(), "m_lmd_raw": apart[:, MOUTH].mean()}
+    for key, value in expected.items():
+        assert found.values[key] == pytest.approx(value, abs=1e-9), key
+
+
+def test_the_other_direction_is_in_the_pixels_of_the_generated_frame():
+    """A face of half the size: the same shape errors, half as many pixels."""
+    reference = face(seed=1)
+    generated = 0.5 * (reference + np.random.default_rng(2).normal(size=reference.shape))
+    found = landmark_readings(track(generated), track(reference)).values
+    to_reference = landmark_distance(track(generated), track(reference))
+    assert found["f_lmd_back"] == pytest.approx(0.5 * to_reference.f_lmd, rel=0.01)
+    back = umeyama(reference, generated).apply(reference)
+    apart = np.linalg.norm(back - generated, axis=-1)
+    assert found["f_lmd_back"] == pytest.approx(apart.mean())
+    assert found["m_lmd_back"] == pytest.approx(apart[:, MOUTH].mean())
+    other = landmark_distance(track(generated), track(reference), direction="to_generated")
+    assert (found["f_lmd_back"], found["m_lmd_back"]) == (other.f_lmd, other.m_lmd)
+    for fit in ("face", "mouth"):
+        value = landmark_distance(track(generated), track(reference), fit=fit).m_lmd
+        assert found[f"m_lmd_{fit}"] == value
+
+
+def test_readings_have_values_where_the_distance_has():
+    lost = landmark_readings(track(face()), track(face(), lost=[3]))
+    assert set(lost.values.values()) == {None}
+    assert lost.reason == "dlib misses the face in the ground truth (1 of 12 frames)"
+    kept = landmark_readings(track(face(), lost=[2]), track(face(), lost=[3]),
+                             max_reference_missed=0.1)  # fmt: skip
+    assert all(value == pytest.approx(0.0, abs=1e-9) for value in kept.values.values())
