@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -17,40 +17,32 @@ from numpy.typing import NDArray
 
 from dimitra.animation.credentials import Credentials, Signer, load_signer
 from dimitra.animation.drawing import Renderer, check_size, chosen_renderer, load_renderer
+from dimitra.animation.driving import Progress, drive_of
 from dimitra.animation.errors import AnimationError
 from dimitra.animation.face import FaceFinder, cut
-from dimitra.animation.features import write_features
 from dimitra.animation.film import whole_file, write_film
 from dimitra.animation.likeness import Likeness, read_likeness
+from dimitra.animation.lip_contact import closing_shares, lips_of
 from dimitra.animation.models import file_digests, load_models, models_folder
 from dimitra.animation.motion import sampled_motion, staged
 from dimitra.animation.notices import Notify
 from dimitra.animation.photo import Photo, photo_name, read_photo
+from dimitra.animation.places import video_places
 from dimitra.animation.settings import Settings, parameter_file, read_settings
-from dimitra.animation.sound import PLAYBACK_RATE_HZ, Sound, read_sound
-from dimitra.animation.speech import listen, load_aligner
-from dimitra.assets import AssetError, asset_path
-from dimitra.cmdt.drive import Drive
+from dimitra.animation.sound import PLAYBACK_RATE_HZ, read_sound
+from dimitra.assets import AssetError
 from dimitra.faces.insightface import InsightFaceError
 from dimitra.media.mark import metadata
 from dimitra.media.source import Source
 from dimitra.morphable.bfm import FaceModelFileError
 from dimitra.morphable.deng import DengWeightsError
 from dimitra.render.pirender_weights import PIRenderError
-from dimitra.speech.encoders import load_speech_encoder, load_text_encoder
 from dimitra.speech.errors import EncoderError
 from dimitra.speech.features import VIDEO_FPS
 from dimitra.speech.lexicon import DictionaryError
 from dimitra.speech.mfa_program import MfaError, MfaMissingError
-from dimitra.speech.text import text_features
 from dimitra.speech.transcript import RecogniserError
 
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told a step's name, how much of it is done, and how much there is (0: not known)."""
-
-NORMALISING = frozenset(("wav2vec2_xlsr53_english", "wavlm_large"))
-"""Speech encoders that normalise loudness over the whole sound, so that it is encoded at once."""
-MAX_SAMPLES = 64
 MAX_SCALE = 3.0
 
 _EXPECTED = (
@@ -79,6 +71,7 @@ class Animation:
         face_model: whose coefficients these are: ``open_head`` or ``bfm``.
         frames: T, at 25 frames a second.
         text: what was heard, or given.
+        lip_contact: whether lips were made to meet at p, b and m.
         notices: sentences that a person should read.
     """
 
@@ -88,6 +81,7 @@ class Animation:
     face_model: str
     frames: int
     text: str
+    lip_contact: bool
     notices: tuple[str, ...]
 
 
@@ -105,6 +99,7 @@ def animate(
     size: int | None = None,
     transcript: str | None = None,
     renderer: str | None = None,
+    lip_contact: bool = True,
     credentials: Credentials | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
@@ -128,6 +123,8 @@ def animate(
         size: side of the video in pixels; by default ``render.size``.
         transcript: what is said; by default it is recognised.
         renderer: ``mesh`` or ``pirender``; by default ``render.renderer``.
+        lip_contact: make the lips meet at p, b and m where the models leave them open; the video
+            says so in its metadata. False draws the motion as generated.
         credentials: sign each video with these, as C2PA content credentials.
         progress: told of each step.
         notify: told what a person should know, as it comes up; also in the result.
@@ -144,7 +141,7 @@ def animate(
             notify(notice)
 
     report = progress or (lambda *_: None)
-    videos = _places(Path(out), samples, (image, audio))
+    videos = video_places(Path(out), samples, (image, audio))
     if not 0.0 <= expression_scale <= MAX_SCALE:
         raise AnimationError(f"an expression scale of {expression_scale}; it goes from 0 to 3")
     try:
@@ -175,6 +172,7 @@ def animate(
                     head_pose,
                     expression_scale,
                     transcript,
+                    lip_contact,
                     signer,
                 ),
                 report,
@@ -195,6 +193,7 @@ class _Wishes:
     head_pose: bool
     expression_scale: float
     transcript: str | None
+    lip_contact: bool
     signer: Signer | None
 
 
@@ -222,7 +221,10 @@ def _animate(
     draw = load_renderer(wishes.renderer, settings, wishes.size)
 
     sound = read_sound(audio, scratch, settings.limits, _decoding(report))
-    drive, text = _drive(sound, folder, settings, scratch, wishes.transcript, report, told)
+    drive, text = drive_of(sound, folder, settings, scratch, wishes.transcript, report, told)
+    face_model = settings.fit.face_model
+    lips = lips_of(face_model, likeness.identity, told) if wishes.lip_contact else None
+    shares = closing_shares(drive.phonemes)
     motions = []
     for number, video in enumerate(videos):
         of = "" if len(videos) == 1 else f" {number + 1} of {len(videos)}"
@@ -242,6 +244,8 @@ def _animate(
             expression_scale=wishes.expression_scale,
             angle_limit_rad=settings.render.angle_limit_rad,
         )
+        if lips is not None:
+            motion = lips.closed(motion, shares)
         frames = _frames(draw, picture, settings.crop.size, likeness, motion, name)
         with whole_file(video) as file, _signed(file, video.name, wishes, folder, settings) as film:
             write_film(
@@ -253,16 +257,17 @@ def _animate(
                 PLAYBACK_RATE_HZ,
                 settings.render.crf,
                 settings.render.preset,
-                metadata(video.stem),
+                metadata(video.stem, lip_contact=lips is not None),
             )
         motions.append(motion)
     return Animation(
         tuple(videos),
         tuple(motions),
         likeness.identity,
-        settings.fit.face_model,
+        face_model,
         sound.frames,
         text,
+        lips is not None,
         tuple(notices),
     )
 
@@ -281,92 +286,11 @@ def _signed(
         wishes.signer.sign(film, file, title, file_digests(folder, settings))
 
 
-def _places(out: Path, samples: int, inputs: tuple[object, ...]) -> list[Path]:
-    """Where the videos go.
-
-    Raises:
-        AnimationError: a place that cannot be, or that is an input.
-    """
-    if not 1 <= samples <= MAX_SAMPLES:
-        raise AnimationError(f"{samples} samples; there can be 1 to {MAX_SAMPLES}")
-    if out.suffix.lower() != ".mp4":
-        raise AnimationError(f"{out}: the video is an mp4; give it a name that ends in .mp4")
-    if not out.parent.is_dir():
-        raise AnimationError(f"{out.parent} is no folder; make it first")
-    places = [out, *(out.with_stem(f"{out.stem}-{n}") for n in range(2, samples + 1))]
-    for place in places:
-        if place.exists() and not place.is_file():
-            raise AnimationError(f"{place} is there and is no file; choose another name")
-        for given in inputs:
-            same = isinstance(given, (Path, str)) and place.resolve() == Path(given).resolve()
-            if same:
-                raise AnimationError(f"{place} is an input; choose another name for the video")
-    return places
-
-
 def _decoding(report: Progress) -> Callable[[float, float | None], None]:
     def decoded(done_s: float, all_s: float | None) -> None:
         report("sound", math.ceil(done_s), 0 if all_s is None else math.ceil(all_s))
 
     return decoded
-
-
-def _drive(
-    sound: Sound,
-    folder: Path,
-    settings: Settings,
-    scratch: Path,
-    transcript: str | None,
-    report: Progress,
-    told: Notify,
-) -> tuple[Drive, str]:
-    """What drives the motion, and the text."""
-    section = settings.speech
-    spoken = listen(
-        sound,
-        settings,
-        load_aligner(folder, settings, told),
-        transcript,
-        told,
-        functools.partial(report, "words"),
-    )
-    encoder = load_speech_encoder(
-        section.encoder,
-        asset_path(section.encoder_weights),
-        section.block_s,
-        section.overlap_s,
-        section.device,
-    )
-    features = write_features(
-        encoder,
-        sound.samples,
-        section.block_s,
-        section.overlap_s,
-        scratch / "features.f16",
-        functools.partial(report, "speech features"),
-        whole=section.encoder in NORMALISING,
-    )
-    text_encoder = load_text_encoder(
-        section.text_encoder, asset_path(section.text_encoder_weights), section.text_tokens
-    )
-    text = text_features(
-        spoken.text,
-        spoken.starts_s,
-        sound.duration_s,
-        text_encoder,
-        section.text_cell_s,
-        section.text_tokens,
-    )
-    drive = Drive(
-        features=features,
-        # As the part speech.npz holds it.
-        rate_hz=float(np.float32(encoder.rate_hz)),
-        phonemes=spoken.phonemes(sound.frames),
-        text_tokens=text.tokens,
-        text_mask=text.mask,
-        text_start_s=text.start_s,
-    )
-    return drive, spoken.text
 
 
 def _frames(

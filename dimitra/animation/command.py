@@ -44,6 +44,13 @@ def animate(
     renderer: Annotated[
         Literal["mesh", "pirender"] | None, typer.Option(help="By default as in the parameters.")
     ] = None,
+    lip_contact: Annotated[
+        bool,
+        typer.Option(
+            "--lip-contact/--no-lip-contact",
+            help="Lips meet at p, b and m, or move as the models have generated.",
+        ),
+    ] = True,
     c2pa_key: Annotated[
         Path | None, typer.Option(help="Sign the video (C2PA): private key, PEM.")
     ] = None,
@@ -81,6 +88,7 @@ def animate(
                 size=size,
                 transcript=words,
                 renderer=renderer,
+                lip_contact=lip_contact,
                 credentials=given(c2pa_key, c2pa_certificate, c2pa_timestamp),
                 progress=bars.report,
                 notify=bars.notify,

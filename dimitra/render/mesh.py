@@ -42,7 +42,7 @@ MOTION = 70
 """Values of a frame's motion: expression 64, angles 3, translations 3."""
 BLOCK = 32
 """Frames posed at once."""
-DEPTH_OF_SHADE, DEPTH_OF_TONGUE, DEPTH_OF_TEETH = 0.5, 0.6, 1.6
+DEPTH_OF_SHADE, DEPTH_OF_TONGUE, DEPTH_OF_TEETH = 0.25, 0.25, 1.6
 """Depth behind the lips (decimetres) at which mouth, tongue and teeth are darker by a factor e."""
 AMBIENT = 0.55
 """Share of the mouth's light that comes from all sides; the rest comes from the front."""

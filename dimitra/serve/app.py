@@ -69,6 +69,7 @@ def make_app(
             "error": own.error,
             "videos": len(own.videos),
             "text": own.text,
+            "lip_contact": own.lip_contact,
             "name": own.name,
         }
         return JSONResponse(content)

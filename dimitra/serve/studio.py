@@ -54,6 +54,7 @@ class Job:
     error: str | None = None
     videos: list[str] = field(default_factory=list)
     text: str = ""
+    lip_contact: bool | None = None
     used: float = field(default_factory=time.monotonic)
 
 
@@ -274,7 +275,8 @@ def _apply(job: Job, event: dict[str, Any]) -> None:
         case "error":
             job.state, job.error = "failed", event["text"]
         case "done":
-            job.videos, job.text, job.state = event["videos"], event["text"], "done"
+            job.videos, job.text = event["videos"], event["text"]
+            job.lip_contact, job.state = event["lip_contact"], "done"
 
 
 def _ended(code: int) -> str:

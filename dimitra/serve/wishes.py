@@ -19,6 +19,7 @@ class Wishes(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     head_pose: bool = True
+    lip_contact: bool = True
     expression_scale: Annotated[float, Field(ge=0.0, le=3.0)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 1

@@ -71,7 +71,8 @@ def _work(order: dict[str, Any], tell: Any) -> None:
     except MemoryError:
         tell(kind="error", text="the machine has not enough memory for this; make it smaller")
     else:
-        tell(kind="done", videos=[video.name for video in made.videos], text=made.text)
+        videos = [video.name for video in made.videos]
+        tell(kind="done", videos=videos, text=made.text, lip_contact=made.lip_contact)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ SIGNATURE = ModelSignature(
             ParamSpec("seed", "long", UNSET),
             ParamSpec("size", "long", UNSET),
             ParamSpec("no_head_pose", "boolean", False),
+            ParamSpec("no_lip_contact", "boolean", False),
             ParamSpec("expression_scale", "double", 1.0),
             ParamSpec("transcript", "string", ""),
         ]
@@ -88,6 +89,7 @@ class TalkingHead(PythonModel):
                     out,
                     models=self._models,
                     head_pose=not params.get("no_head_pose", False),
+                    lip_contact=not params.get("no_lip_contact", False),
                     expression_scale=float(params.get("expression_scale", 1.0)),
                     seed=None if seed == UNSET else seed,
                     size=None if size == UNSET else size,
@@ -97,7 +99,7 @@ class TalkingHead(PythonModel):
                 raise AnimationError(f"row {number}: {error}") from error
             return {
                 "video": base64.b64encode(out.read_bytes()).decode(),
-                "mark": json.dumps(metadata(out.stem)),
+                "mark": json.dumps(metadata(out.stem, made.lip_contact)),
                 "text": made.text,
                 "notices": "\n".join(made.notices),
             }

@@ -16,9 +16,10 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from dimitra.animation import animate as animation
-from dimitra.animation.animate import animate
+from dimitra.animation.animate import Animation, animate
 from dimitra.animation.errors import AnimationError
+from dimitra.animation.lip_contact import inner_lips
+from dimitra.animation.places import MAX_SAMPLES
 from dimitra.cli import app
 from dimitra.media.audio import read_audio
 from dimitra.media.video import read_video
@@ -68,6 +69,7 @@ def test_a_photo_speaks(run: Path, tmp_path: Path) -> None:
     assert np.corrcoef(sound[: len(heard)], heard)[0, 1] > 0.95
     with av.open(str(made.videos[0])) as container:
         assert "trainedAlgorithmicMedia" in container.metadata["digital_source_type"]
+        assert container.metadata["motion_edits"] == "lips closed at p, b, m by rule"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-2.mp4", "a.mp4"]
 
     again = animate(
@@ -97,6 +99,31 @@ def test_wishes(run: Path, tmp_path: Path) -> None:
     assert read_video(out).shape[1:] == (128, 128, 3)
     assert np.ptp(made.motions[0][:, 13:], axis=0).max() < 1e-6
     assert any("pocketsphinx" in notice for notice in made.notices)
+
+
+def test_lips_meet_at_p_b_m_unless_that_is_not_wanted(run: Path, tmp_path: Path) -> None:
+    def made(lip_contact: bool) -> Animation:
+        return animate(
+            photo(),
+            run / "speech.wav",
+            tmp_path / f"{lip_contact}.mp4",
+            models=run / "models",
+            size=64,
+            transcript="the papa bought a bamboo map",
+            lip_contact=lip_contact,
+        )
+
+    closed, raw = made(True), made(False)
+    assert (closed.lip_contact, raw.lip_contact) == (True, False)
+    lips = inner_lips(open_head.load(), raw.identity)
+    before, after = (lips.gaps(one.motions[0][:, :64]).max(axis=1) for one in (raw, closed))
+    changed = (closed.motions[0] != raw.motions[0]).any(axis=1)
+    assert 3 <= changed.sum() < 0.8 * len(changed)
+    assert before[changed].max() > 0.01
+    assert (after[changed] < before[changed]).all()
+    assert (np.abs(after[changed]) < 1e-6).any()
+    with av.open(str(raw.videos[0])) as container:
+        assert "motion_edits" not in container.metadata
 
 
 def test_the_command(run: Path, tmp_path: Path) -> None:
@@ -173,7 +200,7 @@ def test_what_goes_wrong_halfway_leaves_the_old_video(
         )
     assert out.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
-    assert animation.MAX_SAMPLES == 64
+    assert MAX_SAMPLES == 64
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

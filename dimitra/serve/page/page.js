@@ -101,6 +101,7 @@ function wishes() {
   const number = (id) => (byId(id).value.trim() === "" ? null : Number(byId(id).value));
   return {
     head_pose: byId("head_pose").checked,
+    lip_contact: byId("lip_contact").checked,
     expression_scale: Number(byId("expression_scale").value),
     seed: number("seed"),
     samples: number("samples") ?? 1,
