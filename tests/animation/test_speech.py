@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dimitra.animation.animate import _drive  # the whole of it, beside the stage's
+from dimitra.animation.driving import drive_of
 from dimitra.animation.errors import AnimationError
 from dimitra.animation.settings import Settings, read_settings
 from dimitra.animation.sound import Sound, read_sound
@@ -42,7 +42,7 @@ def test_the_drive_is_what_the_stages_make(
 ) -> None:
     sound = read(sentence(), tmp_path, settings)
     told: list[str] = []
-    drive, text = _drive(sound, tmp_path, settings, tmp_path, None, lambda *_: None, told.append)
+    drive, text = drive_of(sound, tmp_path, settings, tmp_path, None, lambda *_: None, told.append)
     assert [notice.split(":")[0] for notice in told] == [f"{tmp_path / 'aligner'} holds no aligner"]
     section = settings.speech
     heard = WhisperRecogniser(asset_path("whisper_tiny_en"), "en", 1).transcribe(
