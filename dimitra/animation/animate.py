@@ -32,7 +32,7 @@ from dimitra.animation.settings import Settings, parameter_file, read_settings
 from dimitra.animation.sound import PLAYBACK_RATE_HZ, read_sound
 from dimitra.assets import AssetError
 from dimitra.faces.insightface import InsightFaceError
-from dimitra.media.mark import metadata
+from dimitra.media.mark import LIP_CONTACT, metadata
 from dimitra.media.source import Source
 from dimitra.morphable.bfm import FaceModelFileError
 from dimitra.morphable.deng import DengWeightsError
@@ -247,7 +247,11 @@ def _animate(
         if lips is not None:
             motion = lips.closed(motion, shares)
         frames = _frames(draw, picture, settings.crop.size, likeness, motion, name)
-        with whole_file(video) as file, _signed(file, video.name, wishes, folder, settings) as film:
+        edits = () if lips is None else (LIP_CONTACT,)
+        with (
+            whole_file(video) as file,
+            _signed(file, video.name, edits, wishes, folder, settings) as film,
+        ):
             write_film(
                 film,
                 _counted(frames, len(motion), f"video{of}", report),
@@ -274,7 +278,12 @@ def _animate(
 
 @contextmanager
 def _signed(
-    file: BinaryIO, title: str, wishes: _Wishes, folder: Path, settings: Settings
+    file: BinaryIO,
+    title: str,
+    edits: Sequence[str],
+    wishes: _Wishes,
+    folder: Path,
+    settings: Settings,
 ) -> Iterator[BinaryIO]:
     """What the film is written to: ``file`` itself, or one whose signed copy ``file`` becomes."""
     if wishes.signer is None:
@@ -283,7 +292,7 @@ def _signed(
     with tempfile.TemporaryFile(prefix="dimitra-") as film:
         yield film
         film.seek(0)
-        wishes.signer.sign(film, file, title, file_digests(folder, settings))
+        wishes.signer.sign(film, file, title, file_digests(folder, settings), edits)
 
 
 def _decoding(report: Progress) -> Callable[[float, float | None], None]:

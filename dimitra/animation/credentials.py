@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,7 +70,14 @@ class Signer:
     certificates: bytes
     timestamp_url: str | None
 
-    def sign(self, source: BinaryIO, out: BinaryIO, title: str, models: Mapping[str, str]) -> None:
+    def sign(
+        self,
+        source: BinaryIO,
+        out: BinaryIO,
+        title: str,
+        models: Mapping[str, str],
+        edits: Sequence[str] = (),
+    ) -> None:
         """Write ``source``, an mp4, to ``out`` with a signed manifest in it.
 
         Args:
@@ -78,6 +85,7 @@ class Signer:
             out: open for reading and writing, empty.
             title: file name of the video.
             models: sha256 of the files that made it, by name.
+            edits: of the motion, after the models had made it.
 
         Raises:
             AnimationError: the library refuses the certificate, or the authority does not answer.
@@ -92,7 +100,7 @@ class Signer:
         try:
             with (
                 c2pa.Signer.from_info(info) as signer,
-                c2pa.Builder(json.dumps(manifest(title, models))) as builder,
+                c2pa.Builder(json.dumps(manifest(title, models, edits))) as builder,
             ):
                 builder.sign(signer, "video/mp4", source, out)
         except c2pa.C2paError as error:
@@ -102,8 +110,14 @@ class Signer:
             ) from error
 
 
-def manifest(title: str, models: Mapping[str, str]) -> dict[str, Any]:
-    """What is claimed of a video: made by a trained model, by which software, with which models."""
+def manifest(title: str, models: Mapping[str, str], edits: Sequence[str] = ()) -> dict[str, Any]:
+    """What is claimed of a video: made by which trained models and software, and edited how.
+
+    Args:
+        title: file name of the video.
+        models: sha256 of the files that made it, by name.
+        edits: of the motion, after the models had made it; each is an action ``c2pa.edited``.
+    """
     software = {"name": "dimitra", "version": __version__}
     created = {
         "action": "c2pa.created",
@@ -111,12 +125,15 @@ def manifest(title: str, models: Mapping[str, str]) -> dict[str, Any]:
         "softwareAgent": software,
         "description": COMMENT,
     }
+    edited = [
+        {"action": "c2pa.edited", "softwareAgent": software, "description": edit} for edit in edits
+    ]
     return {
         "claim_generator_info": [software],
         "title": title,
         "format": "video/mp4",
         "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": [created]}},
+            {"label": "c2pa.actions.v2", "data": {"actions": [created, *edited]}},
             {"label": MODELS_ASSERTION, "data": {"sha256": dict(models)}},
         ],
     }

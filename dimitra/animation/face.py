@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,10 @@ MIN_CROP_PX = 48
 """Side of the photo's square below which there is no face to speak of."""
 SOFT = 0.5
 """Share of the video's side below which the square is said to be small."""
+AGAIN_PX = (120, 200)
+"""Sides of a face's box at which it is looked at again; dlib finds faces from 80 on."""
+AGAIN_REACH = 2.5
+"""Side of the surroundings that are then looked at, in sides of the box."""
 _SAME_FACE = 0.3
 
 
@@ -111,21 +116,56 @@ class FaceFinder:
         return Face(box, picture, self._landmarks(picture, points, box))
 
     def _detect(self, grey: Image.Image, name: str) -> tuple[list[Detection], tuple[int, int]]:
-        """Faces that are sure, and the size of the picture in which they were found."""
+        """Faces that are sure, and the size of the picture in which they were found.
+
+        Where there is one, smaller ones are sought at the next size too. Of several, each is looked
+        at again by itself: a badge on a sleeve passes for a face at one size, and not at another.
+        """
         longest = max(grey.size)
-        for side in SEARCH_SIDES_PX:
-            ratio = side / longest
-            size = (max(1, round(grey.width * ratio)), max(1, round(grey.height * ratio)))
-            picture = np.asarray(grey.resize(size, Image.Resampling.BICUBIC))
-            found = [face for face in self._detector.detect(picture) if face.score >= 0.0]
-            if found:
-                return _apart(found), size
-            if side >= LARGEST_ZOOM * longest:
-                break
+        sides = [side for side in SEARCH_SIDES_PX if side < 2 * LARGEST_ZOOM * longest]
+        for side, next_side in zip_longest(sides, sides[1:]):
+            size, found = self._sure(grey, side)
+            if not found:
+                continue
+            _, others = (size, []) if next_side is None else self._sure(grey, next_side)
+            smaller = [replace(face, box=face.box * (side / next_side)) for face in others]
+            faces = _apart(found + smaller)
+            if len(faces) > 1:
+                again = [face for face in faces if self._stays(grey, face, longest / side)]
+                faces = again or _apart(found)
+            return faces, size
         raise AnimationError(
             f"no face is found in {name}; it takes a photo of a person who looks at the camera, "
             "well lit, nothing before the face (a profile is not recognised)"
         )
+
+    def _sure(self, grey: Image.Image, side: int) -> tuple[tuple[int, int], list[Detection]]:
+        """Size of the picture whose longer side is ``side``, and its faces that are sure."""
+        ratio = side / max(grey.size)
+        size = (max(1, round(grey.width * ratio)), max(1, round(grey.height * ratio)))
+        picture = np.asarray(grey.resize(size, Image.Resampling.BICUBIC))
+        return size, [face for face in self._detector.detect(picture) if face.score >= 0.0]
+
+    def _stays(self, grey: Image.Image, face: Detection, scale: float) -> bool:
+        """Whether a face is one when it is looked at alone, at one of two other sizes.
+
+        Args:
+            grey: the photo.
+            face: in a smaller or larger copy of it.
+            scale: pixels of the photo per pixel of the copy.
+        """
+        x0, y0, x1, y1 = (float(edge) * scale for edge in face.box)
+        reach = AGAIN_REACH * max(x1 - x0, y1 - y0) / 2
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        around = grey.crop((round(x - reach), round(y - reach), round(x + reach), round(y + reach)))
+        for box_px in AGAIN_PX:
+            side = round(AGAIN_REACH * box_px)
+            picture = np.asarray(around.resize((side, side), Image.Resampling.BICUBIC))
+            place = np.array([side - box_px, side - box_px, side + box_px, side + box_px]) / 2
+            for found in self._detector.detect(picture):
+                if found.score >= 0.0 and overlap(found.box, place) >= _SAME_FACE:
+                    return True
+        return False
 
     def _landmarks(
         self, picture: NDArray[np.uint8], points: NDArray[np.float32], box: CropBox

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dimitra.animation.errors import AnimationError
+from dimitra.animation.input_names import input_name
 from dimitra.animation.notices import Notify
 from dimitra.clips import ClipError
-from dimitra.media.source import open_source, source_name
+from dimitra.media.source import open_source
 
 Photo: TypeAlias = Path | str | bytes | NDArray[np.uint8]
 """A file, a file's content in memory, or pixels [H, W, 3] uint8."""
@@ -49,8 +50,12 @@ _ANIMATED = "{name} is animated: its first frame is used, the others ({others}) 
 
 
 def photo_name(photo: Photo) -> str:
-    """How messages call a photo."""
-    return "the photo" if isinstance(photo, np.ndarray) else source_name(photo)
+    """How messages call a photo.
+
+    Raises:
+        AnimationError: a path that only a folder can have.
+    """
+    return "the photo" if isinstance(photo, np.ndarray) else input_name(photo)
 
 
 def read_photo(photo: Photo, notify: Notify) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from dimitra.animation.errors import AnimationError
+from dimitra.animation.input_names import input_name
 from dimitra.animation.settings import SHORTEST_S
 from dimitra.clips import ClipError
 from dimitra.media.audio import mono
@@ -24,7 +25,6 @@ from dimitra.media.container import (
     audio_stream,
     open_media,
     origin_s,
-    source_name,
     stream_duration_s,
 )
 from dimitra.media.limits import check_sound
@@ -83,7 +83,7 @@ def read_sound(source: Source, folder: Path, limits: MediaLimits, decoded: Decod
     Raises:
         AnimationError: no sound, damaged, silent, too short or too long.
     """
-    name = source_name(source)
+    name = input_name(source)
     try:
         speech = folder / "speech.f32"
         playback = folder / "playback.s16"

@@ -152,11 +152,15 @@ def raters(
     folder: Folder,
     address: Annotated[str, typer.Option(help="As of `invite`.")] = "http://127.0.0.1:8421/",
 ) -> None:
-    """Print every rater's number, progress and link. Whoever has a link can answer with it."""
+    """Print every rater's number, progress and link. Whoever has a link can answer with it.
+
+    Of who has withdrawn, no link is kept.
+    """
     with opened(folder) as (_, ledger):
         for rater in ledger.raters():
             progress = f"{rater.done}/{rater.total}"
-            typer.echo(f"{rater.number}\t{rater.state}\t{progress}\t{_link(rater, address)}")
+            link = "-" if rater.state == "withdrawn" else _link(rater, address)
+            typer.echo(f"{rater.number}\t{rater.state}\t{progress}\t{link}")
 
 
 def _link(rater: Rater, address: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,11 @@ _RATERS = (
 )
 
 
+def _digest(token: str) -> str:
+    """What is kept of a token after its rater has withdrawn."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
 class Ledger:
     """The answers of one study.
 
@@ -71,6 +77,7 @@ class Ledger:
             path.chmod(0o600)
             self._base.execute("PRAGMA journal_mode = WAL")
             self._base.execute("PRAGMA foreign_keys = ON")
+            self._base.execute("PRAGMA secure_delete = ON")
             with self._change() as base:
                 if not base.execute("SELECT 1 FROM sqlite_master").fetchone():
                     self._create(sha256_file(folder / FILE))
@@ -130,8 +137,12 @@ class Ledger:
         return [Rater(*row) for row in self._base.execute(f"{_RATERS} ORDER BY number")]
 
     def rater(self, token: str) -> Rater | None:
-        """The rater with a token."""
-        row = self._base.execute(f"{_RATERS} WHERE token = ?", (token,)).fetchone()
+        """The rater with a token, also after he has withdrawn."""
+        row = self._base.execute(
+            f"{_RATERS} WHERE token = ? AND state != 'withdrawn' "
+            "OR token = ? AND state = 'withdrawn'",
+            (token, _digest(token)),
+        ).fetchone()
         return None if row is None else Rater(*row)
 
     def agree(self, rater: int) -> None:
@@ -141,11 +152,25 @@ class Ledger:
         )
 
     def withdraw(self, rater: int) -> None:
-        """Delete a rater's answers; the number stays, without anything."""
+        """Delete a rater's answers and token; the number stays, and the token's sha256.
+
+        Nothing of them is left in the bytes of the files either: what is deleted is overwritten,
+        and the journal, which has the pages as they were, is emptied. While another program reads,
+        that waits up to ten seconds; what is then left goes when the study is closed.
+        """
         with self._change() as base:
+            (token,) = base.execute(
+                "SELECT token FROM raters WHERE number = ? AND state != 'withdrawn'", (rater,)
+            ).fetchone() or (None,)
+            if token is None:
+                return
             base.execute("DELETE FROM answers WHERE rater = ?", (rater,))
             base.execute("UPDATE questions SET started_s = NULL WHERE rater = ?", (rater,))
-            base.execute("UPDATE raters SET state = 'withdrawn' WHERE number = ?", (rater,))
+            base.execute(
+                "UPDATE raters SET state = 'withdrawn', token = ? WHERE number = ?",
+                (_digest(token), rater),
+            )
+        self._base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def current(self, rater: int) -> Current | None:
         """The first question without an answer; None when all have one."""

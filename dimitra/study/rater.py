@@ -16,7 +16,7 @@ class Rater:
 
     Attributes:
         number: from 1.
-        token: the secret in the link.
+        token: the secret in the link; of who has withdrawn, its sha256 alone.
         state: of the consent.
         done: questions answered.
         total: questions.

@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from typer.testing import CliRunner
 
 from dimitra import __version__
-from dimitra.animation.credentials import Credentials, load_signer
+from dimitra.animation.credentials import Credentials, load_signer, manifest
 from dimitra.animation.errors import AnimationError
 from dimitra.animation.film import write_film
 from dimitra.cli import app
@@ -74,13 +74,13 @@ def read(video: bytes, root: Path | None = None) -> tuple[dict[str, Any], set[st
 def test_a_signed_video_says_what_made_it(tmp_path: Path, key: Any) -> None:
     credentials = make_credentials(tmp_path, key)
     video = signed(credentials)
-    manifest, failures = read(video, tmp_path / "root.pem")
-    assert manifest["state"] == "Trusted"
+    claimed, failures = read(video, tmp_path / "root.pem")
+    assert claimed["state"] == "Trusted"
     assert not failures
-    assert manifest["title"] == "noise.mp4"
-    assert manifest["claim_generator_info"][0]["name"] == "dimitra"
-    assert manifest["claim_generator_info"][0]["version"] == __version__
-    said = {item["label"]: item["data"] for item in manifest["assertions"]}
+    assert claimed["title"] == "noise.mp4"
+    assert claimed["claim_generator_info"][0]["name"] == "dimitra"
+    assert claimed["claim_generator_info"][0]["version"] == __version__
+    said = {item["label"]: item["data"] for item in claimed["assertions"]}
     [action] = said["c2pa.actions.v2"]["actions"]
     assert action["action"] == "c2pa.created"
     assert action["digitalSourceType"].endswith("/trainedAlgorithmicMedia")
@@ -96,8 +96,8 @@ def test_a_signed_video_says_what_made_it(tmp_path: Path, key: Any) -> None:
 def test_any_other_root_is_not_trusted(tmp_path: Path) -> None:
     make_credentials(tmp_path / "other")
     video = signed(make_credentials(tmp_path / "own"))
-    manifest, failures = read(video, tmp_path / "other" / "root.pem")
-    assert manifest["state"] == "Valid"
+    claimed, failures = read(video, tmp_path / "other" / "root.pem")
+    assert claimed["state"] == "Valid"
     assert failures == {"signingCredential.untrusted"}
 
 
@@ -106,8 +106,8 @@ def test_a_flipped_byte_is_seen(tmp_path: Path, where: float) -> None:
     video = bytearray(signed(make_credentials(tmp_path)))
     begin = video.index(b"mdat") + 4
     video[begin + int(where * (len(film()) // 2))] ^= 1
-    manifest, failures = read(bytes(video), tmp_path / "root.pem")
-    assert manifest["state"] == "Invalid"
+    claimed, failures = read(bytes(video), tmp_path / "root.pem")
+    assert claimed["state"] == "Invalid"
     assert "assertion.bmffHash.mismatch" in failures
 
 
@@ -115,8 +115,8 @@ def test_a_changed_claim_is_seen(tmp_path: Path) -> None:
     video = signed(make_credentials(tmp_path))
     assert video.count(MODELS["lips/model.safetensors"].encode()) == 1
     forged = video.replace(b"ab" * 32, b"cd" * 32)
-    manifest, failures = read(forged, tmp_path / "root.pem")
-    assert manifest["state"] == "Invalid"
+    claimed, failures = read(forged, tmp_path / "root.pem")
+    assert claimed["state"] == "Invalid"
     assert "assertion.hashedURI.mismatch" in failures
 
 
@@ -140,14 +140,26 @@ def test_animate_signs(tmp_path: Path) -> None:
         app, [*arguments, "--c2pa-certificate", str(tmp_path / "chain.pem")]
     )
     assert result.exit_code == 0, result.output
-    manifest, failures = read((tmp_path / "a.mp4").read_bytes(), tmp_path / "root.pem")
-    assert (manifest["state"], failures) == ("Trusted", set())
-    [models] = [a["data"] for a in manifest["assertions"] if a["label"] == "dimitra.models"]
+    claimed, failures = read((tmp_path / "a.mp4").read_bytes(), tmp_path / "root.pem")
+    assert (claimed["state"], failures) == ("Trusted", set())
+    [models] = [a["data"] for a in claimed["assertions"] if a["label"] == "dimitra.models"]
     weights = "lips/model.safetensors"
     assert models["sha256"][weights] == sha256_file(tmp_path / "models" / weights)
+    [actions] = [a["data"] for a in claimed["assertions"] if a["label"] == "c2pa.actions.v2"]
+    assert [action["action"] for action in actions["actions"]] == ["c2pa.created", "c2pa.edited"]
     with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.metadata["motion_edits"] == actions["actions"][1]["description"]
         assert "trainedAlgorithmicMedia" in container.metadata["digital_source_type"]
         assert sum(1 for _ in container.decode(video=0)) == 77
+
+
+def test_motion_as_generated_has_no_edit() -> None:
+    [actions] = [
+        assertion["data"]["actions"]
+        for assertion in manifest("noise.mp4", MODELS)["assertions"]
+        if assertion["label"] == "c2pa.actions.v2"
+    ]
+    assert [action["action"] for action in actions] == ["c2pa.created"]
 
 
 def _weak(folder: Path) -> Credentials:

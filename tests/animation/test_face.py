@@ -60,6 +60,29 @@ def test_the_largest_of_several_faces(finder: FaceFinder) -> None:
     assert told[0].startswith("two.png shows 2 faces; the largest is animated, around column 22")
 
 
+@pytest.mark.parametrize(("large", "small"), [(20, 700), (560, 60)])
+def test_a_badge_is_no_face(finder: FaceFinder, large: int, small: int) -> None:
+    """dlib takes the smaller suit's badge for a face at the size at which it finds both heads."""
+    pair = np.full((560, 1100, 3), (120, 130, 140), np.uint8)
+    pair[30:542, large : large + 512] = photo()
+    pair[150 : 150 + 307, small : small + 307] = resized((307, 307))
+    told: list[str] = []
+    face = finder.find(pair, 128, "two.png", told.append)
+    assert abs(face.box.x - large - HEAD[1].start) <= 2
+    assert [notice[: len("two.png shows 2 faces")] for notice in told] == ["two.png shows 2 faces"]
+
+
+def test_a_small_face_beside_a_large_one_is_told(finder: FaceFinder) -> None:
+    """In the copy in which the large one is found, the other has no 80 pixels."""
+    pair = np.full((400, 700, 3), 190, np.uint8)
+    pair[:360, :360] = np.asarray(Image.fromarray(photo()[HEAD]).resize((360, 360)))
+    pair[100:316, 420:636] = np.asarray(Image.fromarray(photo()[HEAD]).resize((216, 216)))
+    told: list[str] = []
+    face = finder.find(pair, 128, "two.png", told.append)
+    assert face.box.x < 180
+    assert [notice[: len("two.png shows 2 faces")] for notice in told] == ["two.png shows 2 faces"]
+
+
 def test_no_face(finder: FaceFinder) -> None:
     with pytest.raises(AnimationError, match=r"no face is found in wall.png; .* looks at the cam"):
         finder.find(np.full((300, 300, 3), 127, np.uint8), 256, "wall.png", silent)

@@ -1,3 +1,4 @@
+import re
 import zlib
 from pathlib import Path
 
@@ -156,6 +157,15 @@ def test_what_is_no_photo(tmp_path: Path, make: object, message: str) -> None:
     with pytest.raises(AnimationError) as raised:
         read_photo(file, silent)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("place", [".", "", "/"])
+def test_a_folder_without_a_name(place: str) -> None:
+    said = (
+        rf"^{re.escape(str(Path(place)))} is a folder, not a file; name the file that lies in it$"
+    )
+    with pytest.raises(AnimationError, match=said):
+        read_photo(place, silent)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF"])

@@ -1,4 +1,5 @@
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,12 @@ def test_what_cannot_be_heard(tmp_path: Path, data: bytes, message: str) -> None
             file = file.rename(tmp_path / f"speech.{suffix}")
     with pytest.raises(AnimationError, match=rf"speech\.\w+ {message}"):
         read(file, tmp_path)
+
+
+@pytest.mark.parametrize(("place", "name"), [(".", "."), ("/", "/"), ("/tmp", "tmp")])  # noqa: S108
+def test_a_folder_is_no_recording(tmp_path: Path, place: str, name: str) -> None:
+    with pytest.raises(AnimationError, match=rf"^{re.escape(name)} is a folder, not a file"):
+        read(Path(place), tmp_path)
 
 
 def test_a_recording_over_the_limit(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from dimitra.study.app import make_app
 from dimitra.study.build import Wishes, build
+from dimitra.study.command import app as study_commands
 from dimitra.study.ledger import Ledger
 from dimitra.study.rater import Rater
 from dimitra.study.study import Study
@@ -228,6 +231,58 @@ def test_withdrawing_deletes(
     assert choose(client, one, 1).status_code == 403
     again = client.post(f"/api/raters/{one.token}/consent", json={"agree": True})
     assert again.status_code == 403
+
+
+@pytest.mark.parametrize("while_served", [True, False])
+def test_what_is_withdrawn_is_gone_from_the_bytes(
+    client: TestClient,
+    ledger: Ledger,
+    raters: list[Rater],
+    clock: Clock,
+    study: Study,
+    tmp_path: Path,
+    while_served: bool,
+) -> None:
+    def kept() -> bytes:
+        return b"".join(path.read_bytes() for path in tmp_path.glob("study/answers.sqlite*"))
+
+    ledger.invite(60)  # pages are split, and their cells moved
+    leaves, stays = raters
+    for rater in (leaves, stays, *ledger.raters()[20:40]):
+        agree(client, rater)
+        for position in (1, 2, 3):
+            start(client, rater, position)
+            clock.now += LASTS_S + rater.number + position / 10
+            assert choose(client, rater, position).status_code == 200
+    # SQLite keeps a number as 8 bytes, the first one first.
+    answers = [(one.rater, struct.pack(">d", one.seconds)) for one in ledger.answers()]
+    assert all(answer in kept() for _, answer in answers)
+    if while_served:
+        assert client.delete(f"/api/raters/{leaves.token}").json()["state"] == "withdrawn"
+    else:  # a file that an earlier opening has left
+        ledger.close()
+        later = Ledger(tmp_path / "study", study, clock)
+        later.withdraw(leaves.number)
+        assert later.rater(leaves.token) is not None
+    found = kept()
+    assert leaves.token.encode() not in found
+    assert stays.token.encode() in found
+    assert [number for number, answer in answers if answer not in found] == [leaves.number] * 3
+
+
+def test_a_link_of_who_has_withdrawn_is_not_known_any_more(
+    ledger: Ledger, raters: list[Rater], tmp_path: Path
+) -> None:
+    leaves, stays = raters
+    ledger.withdraw(leaves.number)
+    ledger.withdraw(leaves.number)
+    again = ledger.rater(leaves.token)
+    assert again is not None
+    assert (again.number, again.state) == (leaves.number, "withdrawn")
+    assert ledger.rater(again.token) is None
+    printed = CliRunner().invoke(study_commands, ["raters", str(tmp_path / "study")]).output
+    assert printed.splitlines()[0] == f"1\twithdrawn\t0/{leaves.total}\t-"
+    assert printed.splitlines()[1].endswith(f"#{stays.token}")
 
 
 def test_nothing_about_the_person_is_stored(
