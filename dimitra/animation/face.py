@@ -161,7 +161,8 @@ class FaceFinder:
         for box_px in AGAIN_PX:
             side = round(AGAIN_REACH * box_px)
             picture = np.asarray(around.resize((side, side), Image.Resampling.BICUBIC))
-            place = np.array([side - box_px, side - box_px, side + box_px, side + box_px]) / 2
+            low, high = (side - box_px) / 2, (side + box_px) / 2
+            place = np.array([low, low, high, high], np.float32)
             for found in self._detector.detect(picture):
                 if found.score >= 0.0 and overlap(found.box, place) >= _SAME_FACE:
                     return True

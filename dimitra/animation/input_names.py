@@ -15,7 +15,7 @@ def input_name(source: Source) -> str:
         AnimationError: a path without a name, as ``.`` or ``/``, which only a folder can have.
     """
     name = source_name(source)
-    if not name:
+    if not isinstance(source, bytes) and not name:
         raise AnimationError(
             f"{Path(source)} is a folder, not a file; name the file that lies in it"
         )
