@@ -245,6 +245,30 @@ def test_the_readme_prints_the_committed_numbers() -> None:
                 assert cell == ("–" if value is None else f"{value:.{places}f}"), (row, metric)
 
 
+def test_the_readme_tells_of_the_committed_mouths_and_heads() -> None:
+    table = json.loads((ROOT / "metrics" / "chorus.json").read_text())
+    text = " ".join((ROOT / "README.md").read_text().split())
+
+    def value(method: str, metric: str) -> float:
+        return float(table[method][metric]["value"])
+
+    errors = [
+        value(method, "mouth_mae_truth")
+        for method in ("dimitra_hp", "train_mean", "frozen_first_frame", "other_clip")
+    ]
+    faster, further = (
+        100 * (value("dimitra_hp", metric) / value("truth", metric) - 1)
+        for metric in ("head_speed", "head_range")
+    )
+    for sentence in (
+        "are off by {:.3f} in the mean (chorus), the training mean by {:.3f}, the frozen first "
+        "frame by {:.3f}, another clip's motion by {:.3f};".format(*errors),
+        f"correlates with the truth's by {value('dimitra_hp', 'opening_corr_truth'):.2f}.",
+        f"The head turns {faster:.0f} % faster than the true one and {-further:.0f} % less far",
+    ):
+        assert sentence in text, sentence
+
+
 def test_the_ablations_full_model_is_the_run_s() -> None:
     """One sample a clip there and here, the same models: the same numbers."""
     full = json.loads((ROOT / "metrics" / "ablations.json").read_text())["full"]["metrics"]
