@@ -132,8 +132,9 @@ def test_a_photo_speaks(page: Page, files: Path, tmp_path: Path) -> None:
 
     before = float(page.locator(".now").get_attribute("x1") or 0)
     video.evaluate("v => { v.muted = true; return v.play(); }")
-    until(page, "document.querySelector('video').currentTime > 0.6")
-    assert float(page.locator(".now").get_attribute("x1") or 0) > before + 50
+    # The line follows the frames the browser draws: on a busy machine it comes after the clock.
+    until(page, f"document.querySelector('.now').getAttribute('x1') > {before + 50}")
+    assert video.evaluate("v => v.currentTime") > 0.5
     video.evaluate("v => v.pause()")
     page.locator(".curves").click(position={"x": 280, "y": 60})
     until(page, "Math.abs(document.querySelector('video').currentTime - 2.9) < 0.4")
