@@ -13,6 +13,7 @@ from dimitra.lineage.committed import (
     check_code,
     check_metrics,
     check_params,
+    check_rules,
     check_sources,
     prove_split,
 )
@@ -240,4 +241,5 @@ def audit(name: str, root: Path = Path(), verify: bool = False) -> tuple[Audit, 
         result.add(verify_records(records, root))
     result.add(check_code(records, root))
     result.add(check_params(records, root))
+    result.add(check_rules(root))
     return result, graph

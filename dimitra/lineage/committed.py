@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from dimitra.git_files import GitError, read_objects
 from dimitra.lineage.findings import Finding, absent, broken, differs, note
 from dimitra.lineage.record import LineageRecord
 from dimitra.lineage.sides import TABLE, read_sides
@@ -19,6 +20,12 @@ _SHOWN_FILES = 8
 _SMALL = ("weights.yaml",)
 _PARAMS = "params.yaml"
 _PACKAGES = "constraints.txt"
+_RULES = {
+    "dvc.yaml": "which stages there are",
+    "dvc.lock": "what a run of them read and made",
+    "metrics/tolerance.yaml": "how far a replay may lie from the recorded number",
+}
+"""Files that no record holds, and what they say; git holds them."""
 
 
 def _compare(root: Path, path: str, sha256: str | None, what: str) -> Iterator[Finding]:
@@ -115,6 +122,19 @@ def check_params(records: Sequence[LineageRecord], root: Path) -> Iterator[Findi
     late = [one.stage for one in records if one.packages.get("lock_sha256", sha256) != sha256]
     if late and sha256 is not None:
         yield note(_PACKAGES, f"it has changed since {', '.join(late)} ran")
+
+
+def check_rules(root: Path) -> Iterator[Finding]:
+    """Whether the files that no record holds are those of the checkout's commit; only notes."""
+    try:
+        committed = read_objects(root, [f"HEAD:./{path}" for path in _RULES])
+    except GitError as error:
+        yield note("git", f"{', '.join(_RULES)} were not compared with a commit: {error}")
+        return
+    for (path, what), data in zip(_RULES.items(), committed, strict=True):
+        place = root / path
+        if data is not None and (not place.is_file() or place.read_bytes() != data):
+            yield note(path, f"it says {what}, and is not that of the commit: git diff {path}")
 
 
 def _lookup(params: Mapping[str, Any], key: str) -> Any:

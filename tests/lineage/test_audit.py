@@ -11,6 +11,7 @@ import pytest
 from dimitra.lineage.audit import Audit, audit
 from dimitra.lineage.record import LineageError, read_records
 from tests.lineage.small_run import REFUSED, TESTED, make_run
+from tests.lineage.trees import ROOT, git
 
 METRIC = "metrics/chorus.json"
 
@@ -225,6 +226,27 @@ def test_parameters_and_packages_that_have_changed_since_are_notes(run: Path) ->
     (seed,) = [one for one in notes if one.startswith("params.yaml")]
     assert seed.startswith("params.yaml: seed is 7; it was 20250217 when ")
     assert [one for one in notes if one.startswith("constraints.txt: it has changed since")]
+
+
+def test_rules_that_no_record_holds_are_compared_with_the_commit(run: Path) -> None:
+    rules = ("dvc.yaml", "metrics/tolerance.yaml")
+    for path in rules:
+        shutil.copy(ROOT / path, run / path)
+    git(run, "init", "-q")
+    git(run, "add", "-f", *rules)
+    git(run, "commit", "-qm", "a run")
+
+    def notes() -> dict[str, str]:
+        found, _ = audit(METRIC, run)
+        assert found.ok
+        return {one.where: one.message for one in found.findings if one.kind == "note"}
+
+    assert not notes().keys() & {*rules, "git"}
+    flip(run / "metrics" / "tolerance.yaml")
+    (run / "dvc.yaml").unlink()
+    said = notes()
+    assert said["metrics/tolerance.yaml"].endswith("git diff metrics/tolerance.yaml")
+    assert "which stages there are" in said["dvc.yaml"]
 
 
 def test_a_clip_tells_where_it_lies_and_what_it_entered(run: Path) -> None:
