@@ -13,29 +13,38 @@ from typing import Any
 import yaml
 
 LOCK = Path("dvc.lock")
+RUN_WRITES = (str(LOCK), "lineage", "inventory", "metrics/*.json", "metrics/clips")
+"""Committed outputs of the stages."""
 _GIT_TIMEOUT_S = 20.0
 _POLL_S = 0.5
 _STILL_S = 2.0
 
 
-def git_tags() -> dict[str, str]:
-    """``git_commit`` and ``git_dirty`` of the working folder; nothing outside git."""
-    git = shutil.which("git")
-    if git is None:
-        return {}
-    result = subprocess.run(  # noqa: S603 - an argument list, no shell
-        [git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
-        capture_output=True,
-        text=True,
-        timeout=_GIT_TIMEOUT_S,
-        check=False,
+def _git(*words: str) -> subprocess.CompletedProcess[str] | None:
+    """What git answers in the working folder; None where there is no git."""
+    program = shutil.which("git")
+    if program is None:
+        return None
+    return subprocess.run(  # noqa: S603 - an argument list, no shell
+        [program, *words], capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False
     )
-    commit, dirty, _ = result.stdout.strip().partition("-dirty")
-    if not commit:
+
+
+def git_tags() -> dict[str, str]:
+    """``git_commit`` and ``git_dirty`` of the working folder; nothing outside git.
+
+    What a run itself writes (``RUN_WRITES``) makes nothing dirty: DVC removes those files before
+    it makes them again.
+    """
+    head = _git("rev-parse", "--verify", "--quiet", "HEAD")
+    if head is None or head.returncode:
         return {}
+    left_out = (f":(exclude){path}" for path in RUN_WRITES)
+    edited = _git("diff", "--quiet", "HEAD", "--", ".", *left_out)
+    commit = head.stdout.strip()
     return {
         "git_commit": commit,
-        "git_dirty": "true" if dirty else "false",
+        "git_dirty": "true" if edited is None or edited.returncode else "false",
         "mlflow.source.git.commit": commit,
     }
 

@@ -33,13 +33,14 @@ from pipelines.closure import ROOT
 from pipelines.commands.model import app
 from pipelines.shard import OUTPUT, statistics
 from pipelines.tracking.execution import PARENT_TAG, Execution, ExecutionRuns, find_execution
-from pipelines.tracking.facts import lock_tags
+from pipelines.tracking.facts import git_tags, lock_tags
 from pipelines.tracking.registry import content_digest
 from pipelines.tracking.results import read_results
 from pipelines.tracking.stage_record import StageRecord
 from pipelines.tracking.store import open_experiment
 from tests.animation.toy import photo, sentence
 from tests.cmdt.corpus import toy_clip, toy_parts
+from tests.lineage.trees import git
 from tests.pipelines.mlflow_runs import artifacts, client, runs, stage_runs
 from tests.pipelines.toy_shards import small_params
 from tests.speech.signals import boats
@@ -147,6 +148,28 @@ def pipeline() -> None:
     ):
         done = command(*words)
         assert done.returncode == 0, done.stderr
+
+
+def test_what_a_run_writes_makes_nothing_dirty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert git_tags() == {}
+    written = ("dvc.lock", "lineage/fit.json", "metrics/chorus.json", "metrics/clips/a.parquet")
+    for name in (*written, "params.yaml", "metrics/tolerance.yaml"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("one\n")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "a run"]):
+        git(tmp_path, *words)
+    for name in written:
+        Path(name).unlink()
+    assert git_tags()["git_commit"] == git_head()
+    assert git_tags()["git_dirty"] == "false"
+    for name in ("params.yaml", "metrics/tolerance.yaml"):
+        Path(name).write_text("two\n")
+        assert git_tags()["git_dirty"] == "true", name
+        Path(name).write_text("one\n")
+        assert git_tags()["git_dirty"] == "false"
 
 
 def test_a_repro_is_one_run_above_those_of_its_stages(recorded: Path) -> None:
