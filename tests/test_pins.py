@@ -2,12 +2,15 @@
 
 import sysconfig
 import tomllib
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parent.parent
+PYTHONS = ("3.11.2", "3.12.0")
+"""Debian 12's own, and the first of the other release that pyproject.toml allows."""
 
 
 def normal(name: str) -> str:
@@ -18,6 +21,16 @@ def constraints() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
     return {normal(name): version for name, version in pairs}
+
+
+def installed_here() -> dict[str, Distribution]:
+    """What the environment's own folders hold.
+
+    A test that imports setuptools has put the copies that setuptools brings for itself on
+    `sys.path`.
+    """
+    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    return {normal(d.metadata["Name"]): d for d in distributions(path=folders)}
 
 
 def test_direct_dependencies_are_pinned_and_constrained() -> None:
@@ -32,14 +45,9 @@ def test_direct_dependencies_are_pinned_and_constrained() -> None:
 
 
 def test_what_the_project_needs_is_installed_as_constrained() -> None:
-    """CUDA packages that a GPU build of torch brings are pinned by torch itself.
-
-    Only the environment's own folders are looked at: a test that imports setuptools has put
-    the copies that setuptools brings for itself on `sys.path`.
-    """
+    """CUDA packages that a GPU build of torch brings are pinned by torch itself."""
     pins = constraints()
-    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    installed = {normal(d.metadata["Name"]): d for d in distributions(path=folders)}
+    installed = installed_here()
     todo, seen = ["dimitra"], set()
     while todo:
         name = todo.pop()
@@ -60,3 +68,20 @@ def test_what_the_project_needs_is_installed_as_constrained() -> None:
         and pins.get(name) != installed[name].version.split("+")[0]
     }
     assert not free
+
+
+def test_every_pinned_version_is_for_each_python_that_the_project_allows() -> None:
+    """pip says no more than that versions conflict, and names a package that is not the cause."""
+    allowed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert all(SpecifierSet(allowed).contains(version) for version in PYTHONS)
+    asked = {
+        f"{name} {one.version}": one.metadata["Requires-Python"]
+        for name, one in installed_here().items()
+        if one.metadata["Requires-Python"]
+    }
+    assert len(asked) > 100
+    assert not {
+        name: wanted
+        for name, wanted in asked.items()
+        if not all(SpecifierSet(wanted).contains(version) for version in PYTHONS)
+    }
