@@ -79,23 +79,25 @@ def test_rate_falls_when_nothing_comes_and_is_never_negative() -> None:
 
 
 def test_cached_clips_are_done_but_no_speed(tmp_path: Path) -> None:
+    began = time.monotonic()
     with LiveView("crop", 1000, 10, tmp_path, mlflow=False) as view:
         view.restored(900, 9)
         assert (view.figures.done, view.figures.shards_done) == (900, 9)
         view.update(900, 4, 9, 1, 1, 0)
         time.sleep(0.6)
         view.update(903, 4, 9, 1, 1, 0)
-        assert 3 <= view.figures.clips_per_s <= 3 / 0.6
+        assert 3 / (time.monotonic() - began) <= view.figures.clips_per_s <= 3 / 0.6
         assert view.figures.left_s == pytest.approx(97 / view.figures.clips_per_s)
         assert view.figures.shards_cached == 9
 
 
 def test_first_and_last_line_and_no_more_in_a_short_run(tmp_path: Path) -> None:
+    began = time.monotonic()
     with LiveView("crop", 8, 2, tmp_path, mlflow=False) as view:
         view.link("http://127.0.0.1:8265")
         for done in range(9):
             view.update(done, 0, done // 4, 2, 1, 0)
-    assert 0 < view.figures.elapsed_s < 2
+    assert 0 < view.figures.elapsed_s <= time.monotonic() - began
     first, last = lines(tmp_path / "crop.jsonl")
     assert (first["state"], first["done"]) == ("running", 0)
     assert (last["state"], last["done"], last["left_s"]) == ("finished", 8, 0.0)
