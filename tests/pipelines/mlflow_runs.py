@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import mlflow
 
-from pipelines.tracking.store import experiment_name
+from pipelines.tracking.store import alone, database_file, experiment_name
 
 WAIT_S = 180.0
 
 
 def client() -> mlflow.MlflowClient:
-    """Of the database or server that the stages write to."""
-    return mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    """Of the database or server that the stages write to.
+
+    A database that is opened first makes its tables: alone, as the stages do.
+    """
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    made = mlflow.MlflowClient(uri)
+    file = database_file(uri)
+    if file is not None:
+        with alone(Path(f"{file}.lock")):
+            made.search_experiments(max_results=1)
+    return made
 
 
 def runs(condition: str) -> list[Any]:
