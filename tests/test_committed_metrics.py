@@ -276,3 +276,49 @@ def test_the_ablations_full_model_is_the_run_s() -> None:
         table = json.loads((ROOT / "metrics" / f"{dataset}.json").read_text())["dimitra_hp"]
         for metric in ("mouth_mae_truth", "expression_mae_truth", "opening_corr_truth"):
             assert row[metric]["value"] == pytest.approx(table[metric]["value"], abs=1e-4)
+
+
+def test_the_docs_table_of_ablations_is_the_committed_one() -> None:
+    """Its numbers, and in bold those that the interval sets apart from the full model."""
+    entries = json.loads((ROOT / "metrics" / "ablations.json").read_text())
+    rows = {
+        "full": "full",
+        "no phonemes": "no_phonemes",
+        "no text": "no_text",
+        "no speech features": "no_speech",
+        "no first pose": "no_first_pose",
+        "one joint model": "joint",
+        "vanilla attention": "softmax",
+    }
+    columns = (  # metric, decimals, the change that says whether it is set apart
+        ("mouth_mae_truth", 3, "mouth_mae_truth"),
+        ("opening_corr_truth", 2, None),
+        ("expression_mae_truth", 3, "expression_mae_truth"),
+        ("head_speed", 2, "head_speed_gap"),
+        ("head_range", 2, "head_range_gap"),
+        ("head_jerk", 2, None),
+    )
+    lines = (ROOT / "docs" / "cmdt.md").read_text().splitlines()
+    assert entries.keys() == set(rows.values())
+    for label, key in rows.items():
+        (line,) = [one for one in lines if one.startswith(f"| {label} |") and "0." in one]
+        change = entries[key]["change"].get("chorus", {})
+        expected = []
+        for metric, places, tested in columns:
+            text = f"{entries[key]['metrics']['chorus'][metric]['value']:.{places}f}"
+            interval = change.get(tested) if tested else None
+            apart = interval is not None and (interval["low"] > 0 or interval["high"] < 0)
+            expected.append(f"**{text}**" if apart else text)
+        assert [cell.strip() for cell in line.split("|")[2:-1]] == expected, label
+
+
+@pytest.mark.parametrize(("dataset", "head"), [("chorus", 1.0), ("lecture", 1.15)])
+def test_no_seam_shows_where_chunks_are_joined(dataset: str, head: float) -> None:
+    """Steps at seams over those inside; without overlap the head's are nearly four times larger.
+
+    On lecture they are a tenth larger: docs/metrics.md says so.
+    """
+    table = json.loads((ROOT / "metrics" / f"{dataset}.json").read_text())
+    assert table["dimitra_hp"]["head_seam"]["value"] < head
+    generated, true = (table[method]["mouth_seam"]["value"] for method in ("dimitra_hp", "truth"))
+    assert generated < true + 0.05

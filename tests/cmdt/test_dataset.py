@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dimitra.cmdt.batch import PackedConditions
 from dimitra.cmdt.dataset import BadClipError, ShardCorpus, Windows
 from dimitra.shards import npz_bytes, write_shard
 from tests.cmdt.corpus import MemoryCorpus, toy_clip, toy_corpus, toy_parts
@@ -49,6 +50,29 @@ def test_windows_are_cut_from_their_clip_and_start_at_their_first_pose() -> None
         assert torch.equal(batch.conditions.first_pose.values[row, 0], batch.clean[row, 0])
         phonemes = corpus.load(clip_id).drive.phonemes[starts[0] :][: len(window)]
         np.testing.assert_array_equal(batch.conditions.phonemes.values[row].numpy(), phonemes)
+
+
+def test_windows_are_of_many_lengths() -> None:
+    """So that the last chunk of a motion, which is shorter, is not a new thing to the model."""
+    stream = windows(toy_corpus(6))
+    lengths = [stream.batch(step).clean.shape[1] for step in range(40)]
+    assert min(lengths) < 20
+    assert max(lengths) > 28
+
+
+def test_padded_tokens_of_phonemes_and_text_are_masked() -> None:
+    """The toy's text has five tokens in the first two seconds, then two."""
+    drive = toy_clip("c", 100, 0).drive
+    early, late = drive.window(0, 20, 1), drive.window(80, 12, 1)
+    packed = PackedConditions.of([early, late], torch.zeros(2, 6))
+    assert packed.text.mask.tolist() == [[True] * 5, [True, True, False, False, False]]
+    assert packed.phonemes.mask.sum(1).tolist() == [20, 12]
+    assert packed.phonemes.mask[1, :12].all()
+    assert torch.equal(packed.text.values[1, :2], late.text)
+    assert not packed.text.values[1, 2:].any()
+    laid_out = packed.to(torch.device("cpu"))
+    assert torch.equal(laid_out.text.mask, packed.text.mask)
+    assert torch.equal(laid_out.speech.mask, packed.phonemes.mask)
 
 
 def test_a_short_clip_is_padded_and_masked() -> None:

@@ -234,6 +234,36 @@ def test_normalisation_round_trips_and_is_part_of_the_weights() -> None:
     assert {"shift", "scale"} <= set(model.state_dict())
 
 
+def test_the_first_pose_is_normalised_as_the_motion_is() -> None:
+    """A model of other units, given the pose in those units, is the same model."""
+    model, given = live_model(6), conditions(6)
+    expected = model(*inputs(6), given)
+    model.shift.copy_(torch.linspace(-1.0, 1.0, 6))
+    model.scale.copy_(torch.linspace(0.5, 3.0, 6))
+    pose = given.first_pose
+    there = replace(given, first_pose=replace(pose, values=model.denormalise(pose.values)))
+    torch.testing.assert_close(model(*inputs(6), there), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(model(*inputs(6), given), expected, atol=1e-3)
+
+
+def test_speech_that_is_not_heard_adds_nothing_to_the_frames() -> None:
+    model, given = live_model(), conditions()
+    heard, unheard = (model.encode(c).speech for c in (given, given.unheard()))
+    assert heard is not None
+    assert unheard is not None
+    assert heard.any(dim=2).all()
+    assert not unheard.any()
+
+
+def test_the_order_of_phonemes_matters() -> None:
+    """Attention alone knows no order: the encoder's positions tell it."""
+    model, given = live_model(), conditions()
+    turned = replace(given.phonemes, values=given.phonemes.values.flip(1))
+    noisy, steps, mask = inputs()
+    one, two = (model(noisy, steps, mask, c) for c in (given, replace(given, phonemes=turned)))
+    assert not torch.allclose(one, two, atol=1e-3)
+
+
 def test_too_long_a_window_is_refused() -> None:
     model = toy_model(13, frames=FRAMES - 1)
     noisy, steps, mask = inputs()

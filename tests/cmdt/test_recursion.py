@@ -55,6 +55,44 @@ def test_recursion_goes_on_from_the_last_pose_without_a_duplicate() -> None:
     np.testing.assert_allclose(motion, expected, atol=1e-3)
 
 
+class Unmoved(CMDT):
+    """Stands in for a trained model that says one value, in the units of diffusion."""
+
+    def denoise(  # type: ignore[override]
+        self, noisy: Tensor, steps: Tensor, mask: Tensor, encoded: object
+    ) -> Tensor:
+        return torch.full_like(noisy, 0.5)
+
+
+def test_motion_comes_out_in_the_units_of_the_data() -> None:
+    model = Unmoved(toy_model(6, frames=10).config)
+    shift, scale = torch.linspace(-3.0, 3.0, 6), torch.linspace(0.5, 4.0, 6)
+    model.shift.copy_(shift)
+    model.scale.copy_(scale)
+    trained = TrainedPart("pose", tuple(range(64, 70)), 1, 500, model, MOUTH)
+    motion = generate_part(trained, toy_clip("c", 25, 0).drive, first_pose(), SAMPLING, "c")
+    expected = (0.5 * scale + shift).numpy()
+    np.testing.assert_allclose(motion, np.tile(expected, (25, 1)), atol=1e-4)
+
+
+class Echo(CMDT):
+    """Stands in for a trained model that keeps the noise."""
+
+    def denoise(  # type: ignore[override]
+        self, noisy: Tensor, steps: Tensor, mask: Tensor, encoded: object
+    ) -> Tensor:
+        return noisy
+
+
+def test_every_chunk_has_noise_of_its_own() -> None:
+    model = Echo(toy_model(6, frames=10).config)
+    trained = TrainedPart("pose", tuple(range(64, 70)), 1, 500, model, MOUTH)
+    motion = generate_part(trained, toy_clip("c", 28, 0).drive, first_pose(), SAMPLING, "c")
+    chunks = [motion[start + 1 : start + 10].ravel() for start in (0, 9, 18)]
+    shared = np.corrcoef(chunks)[np.triu_indices(3, 1)]
+    assert np.abs(shared).max() < 0.6  # 54 values each: 0.27 is two deviations
+
+
 def test_the_mouth_is_reset_at_seams_and_nothing_written_is_changed() -> None:
     drive = toy_clip("c", 19, 0).drive
     trained = part("lips")

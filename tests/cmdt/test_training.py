@@ -15,6 +15,7 @@ from dimitra.cmdt.training import (
     TrainingDivergedError,
     learning_rate_at,
     train,
+    train_step,
 )
 from dimitra.diffusion.schedule import linear_schedule
 from dimitra.diffusion.target import Target, target_of
@@ -87,6 +88,55 @@ def test_the_loss_is_that_of_the_configured_target(target: Target) -> None:
     batch = windows.batch(0)
     goal = target_of(target, linear_schedule(500), batch.clean, batch.noise, batch.steps)
     assert curve[0].diffusion == pytest.approx(goal[batch.mask].square().mean().item(), rel=1e-4)
+
+
+def test_errors_of_v_can_be_counted_in_the_motion() -> None:
+    """At the start the model says v = 0: x_0 is then off by sqrt(1 - abar) times v."""
+    torch.manual_seed(0)
+    model = CMDT(replace(toy_config(6), target="v"))
+    windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
+    with deterministic(1):
+        curve = train(
+            model, windows, replace(CONFIG, steps=1, loss_space="x0", weighting="uniform"), CPU
+        )
+    batch = windows.batch(0)
+    kept = (1.0 - torch.linspace(0.0002, 0.04, 500, dtype=torch.float64)).cumprod(0)
+    kept = kept[batch.steps][:, None, None]
+    v = kept.sqrt() * batch.noise - (1.0 - kept).sqrt() * batch.clean
+    error = ((1.0 - kept) * v.square()).mean(-1)
+    assert curve[0].diffusion == pytest.approx(error[batch.mask].mean().item(), rel=1e-4)
+
+
+def test_the_loss_is_counted_in_normalised_motion() -> None:
+    """At the start the model says zero, so the loss is the power of (motion - shift) / scale."""
+    torch.manual_seed(0)
+    model = toy_model(6)
+    shift, scale = torch.linspace(-0.5, 0.5, 6), torch.linspace(0.2, 3.0, 6)
+    model.shift.copy_(shift)
+    model.scale.copy_(scale)
+    windows = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1)
+    with deterministic(1):
+        curve = train(model, windows, replace(CONFIG, steps=1, weighting="uniform"), CPU)
+    batch = windows.batch(0)
+    power = ((batch.clean - shift) / scale).square().mean(-1)[batch.mask].mean()
+    assert curve[0].diffusion == pytest.approx(power.item(), rel=1e-4)
+    assert torch.equal(model.shift, shift)
+
+
+def test_a_large_gradient_is_cut_to_its_limit() -> None:
+    """Plain descent with rate 1 moves the weights by as much as the gradient is long."""
+    torch.manual_seed(0)
+    model = toy_model(6)
+    config = replace(CONFIG, learning_rate=1.0, grad_clip=0.01, steps=10)
+    batch = Windows(toy_corpus(5), range(64, 70), 32, 1, 4, 500, seed=1).batch(0)
+    before = torch.nn.utils.parameters_to_vector(model.parameters()).clone()
+    step = config.steps // 10  # the rate is at its peak
+    optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
+    record, _ = train_step(model, model, batch, linear_schedule(500), optimiser, step, config)
+    moved = torch.nn.utils.parameters_to_vector(model.parameters()) - before
+    assert record.grad_norm > 10 * config.grad_clip
+    assert record.learning_rate == pytest.approx(1.0)
+    assert moved.norm().item() == pytest.approx(config.grad_clip, rel=1e-3)
 
 
 def test_errors_are_weighed_by_the_level_of_their_window() -> None:
