@@ -78,14 +78,26 @@ class Audit:
 def _numbers(target: Target, root: Path) -> list[dict[str, Any]]:
     if target.kind != "metric":
         return []
-    return [
-        {"method": method, "metric": metric, **cell}
-        for method, row in read_numbers(root / target.path).items()
-        for metric, cell in row.items()
-        if isinstance(cell, dict)  # not so in the paired tests, which are no table of numbers
-        and target.method in (None, method)
-        and target.metric in (None, metric)
-    ]
+    rows: list[dict[str, Any]] = []
+    for method, row in read_numbers(root / target.path).items():
+        for metric, cell in row.items():
+            if target.method not in (None, method) or target.metric not in (None, metric):
+                continue
+            if isinstance(cell, dict):
+                rows.append({"method": method, "metric": metric, **cell})
+            else:  # paired tests: the first name is the data set's
+                rows += [_pair(method, metric, test) for test in cell]
+    return rows
+
+
+def _pair(dataset: str, metric: str, test: Mapping[str, Any]) -> dict[str, Any]:
+    """A paired test as a number: the mean difference."""
+    return {
+        "method": f"{test['first']} less {test['second']}",
+        "metric": f"{dataset}.{metric}",
+        "value": test["difference"],
+        **{key: value for key, value in test.items() if key != "difference"},
+    }
 
 
 def _follow_ablations(result: Audit, graph: Graph, root: Path, verify: bool) -> list[LineageRecord]:
@@ -226,6 +238,10 @@ def audit(name: str, root: Path = Path(), verify: bool = False) -> tuple[Audit, 
         result.add(found)
     if target.kind in ("shard", "artefact"):
         result.add(_check_file(target, records, root))
+    if target.kind == "video":
+        from dimitra.lineage.verify import check_raw
+
+        result.add(check_raw(graph.records["ingest"], root, only=target.path))
     result.add(_check_models(records, root))
     result.add(check_assets(records))
     if target.clips:

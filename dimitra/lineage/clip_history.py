@@ -6,6 +6,7 @@ Shards, manifest and quarantine tables lie in ``data/``; the per-clip tables are
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,11 +106,18 @@ def clips_of_video(path: str, ingest: LineageRecord, root: Path) -> list[str]:
         names = [row["path"], *filter(None, [row["audio_path"]])]
         if path in [f"{folder}/{name}" for name in names]:
             found.append(row["clip_id"])
-    folders = [f"{base}/{value}/" for key, value in ingest.params.items() if key.endswith(".path")]
-    below = {path.removeprefix(folder) for folder in folders if path.startswith(folder)}
     refused = read_table(root / MANIFEST / "quarantine.parquet").to_pylist()
-    found += [row["clip_id"] for row in refused if any(one in row["message"] for one in below)]
+    for row in refused:
+        key = f"datasets.sets.{row['dataset']}.path"
+        folder = f"{base}/{ingest.params[key]}/"
+        if path.startswith(folder) and _names(row["message"], path.removeprefix(folder)):
+            found.append(row["clip_id"])
     return sorted(found)
+
+
+def _names(message: str, path: str) -> bool:
+    """Whether a message names this path, and not one that it is a part of."""
+    return re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w/-]|\.\w)", message) is not None
 
 
 def _in_shards(

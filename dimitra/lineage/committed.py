@@ -125,7 +125,10 @@ def check_params(records: Sequence[LineageRecord], root: Path) -> Iterator[Findi
 
 
 def check_rules(root: Path) -> Iterator[Finding]:
-    """Whether the files that no record holds are those of the checkout's commit; only notes."""
+    """Whether the files that no record holds are those of the checkout's commit.
+
+    An edited one is a note, since a run or its owner may have written it; a missing one is not.
+    """
     try:
         committed = read_objects(root, [f"HEAD:./{path}" for path in _RULES])
     except GitError as error:
@@ -133,7 +136,9 @@ def check_rules(root: Path) -> Iterator[Finding]:
         return
     for (path, what), data in zip(_RULES.items(), committed, strict=True):
         place = root / path
-        if data is not None and (not place.is_file() or place.read_bytes() != data):
+        if data is not None and not place.is_file():
+            yield broken(path, f"it says {what}, and is missing: git checkout {path}")
+        elif data is not None and place.read_bytes() != data:
             yield note(path, f"it says {what}, and is not that of the commit: git diff {path}")
 
 

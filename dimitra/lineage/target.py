@@ -10,7 +10,7 @@ from typing import Any, Literal
 from dimitra.clips import CLIP_ID_PATTERN
 from dimitra.lineage import ablations
 from dimitra.lineage.graph import Graph
-from dimitra.lineage.record import LineageError, LineageRecord
+from dimitra.lineage.record import LineageError, LineageRecord, record_path
 
 Kind = Literal["metric", "ablation", "artefact", "shard", "clip", "video"]
 _METRICS = PurePosixPath("metrics")
@@ -74,7 +74,8 @@ def find_target(name: str, graph: Graph, root: Path) -> Target:
     video = _video(name, path, graph, root)
     if video is not None:
         return video
-    if CLIP_ID_PATTERN.match(text) and "/" not in text and "." not in text:
+    named_so = CLIP_ID_PATTERN.match(text) and "/" not in text and "." not in text
+    if named_so and not (root / text).exists():
         return Target("clip", name, "", (), clips=(text,))
     outputs = sorted(output.path for record in graph.records.values() for output in record.outputs)
     raise LineageError(
@@ -113,6 +114,11 @@ def _metric(name: str, path: str, number: str, graph: Graph, root: Path) -> Targ
         LineageError: no stage writes it, or it holds no such number.
     """
     maker = graph.producer(path)
+    if maker is None and EVALUATE not in graph.records:
+        raise LineageError(
+            f"{record_path(EVALUATE)}, which tells of {path}, is missing: git checkout it, or "
+            "dvc repro evaluate"
+        )
     if maker is None:
         written = [
             output.path

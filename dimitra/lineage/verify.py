@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+import yaml
+
+from dimitra.clips import ClipError
+from dimitra.datasets.folder import VIDEOS
+from dimitra.datasets.listing import clip_id_of
+from dimitra.datasets.transcripts import read_transcript
 from dimitra.git_files import GitError, read_objects
-from dimitra.lineage.findings import Finding, absent, broken, differs, short
+from dimitra.lineage.findings import Finding, absent, broken, differs, note, short
 from dimitra.lineage.raw import MANIFEST
 from dimitra.lineage.record import Artefact, LineageRecord
 from dimitra.lineage.sides import read_table
@@ -17,6 +24,8 @@ from dimitra.lineage.tree import read_artefact
 from dimitra.shards import Sidecar, json_bytes, list_sidecars, sha256_file, sidecar_path
 
 _MALFORMED = "malformed"
+_WITH_TEXT = ("folder", "hdtf")
+"""Layouts in which a clip's words can come with it: beside its video, or in ``transcripts/``."""
 
 
 def _check_files(artefact: Artefact, root: Path) -> Iterator[Finding]:
@@ -46,6 +55,7 @@ def _check_shards(record: LineageRecord, root: Path) -> Iterator[Finding]:
                 yield broken(output.path, f"a JSON file in it cannot be read: {error}")
                 return
             told |= {path: sidecar.sha256 for path, sidecar in sidecars.items()}
+    elsewhere = _kept_elsewhere(root)
     for shard in record.shards:
         place = root / shard.path
         if not place.parent.is_dir():
@@ -55,12 +65,34 @@ def _check_shards(record: LineageRecord, root: Path) -> Iterator[Finding]:
             yield broken(shard.path, "its sidecar is missing")
         elif sidecar != shard.sha256:
             yield broken(shard.path, f"its sidecar tells {differs(shard.sha256, sidecar)}")
-        if not place.is_file():
-            yield absent(shard.path, "the shard is kept elsewhere")
+        if not place.is_file() and elsewhere:
+            yield absent(shard.path, f"the shard is kept in {elsewhere}")
+        elif not place.is_file():
+            yield broken(shard.path, "it is missing, though its folder is here: `dvc checkout`")
         elif sha256_file(place) != shard.sha256:
             yield broken(shard.path, differs(shard.sha256, sha256_file(place)))
     for place in told:
         yield broken(str(place.relative_to(root)), "the record does not tell of this shard")
+
+
+def _kept_elsewhere(root: Path) -> str | None:
+    """``storage.root`` of ``params.yaml``; None where shards lie in the checkout."""
+    try:
+        params = yaml.safe_load((root / "params.yaml").read_text("utf-8"))
+        return str(params["storage"]["root"] or "") or None
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):
+        return None
+
+
+def _check_extra(one: Artefact, root: Path) -> Iterator[Finding]:
+    """Files of an input folder that its record does not list."""
+    folder = root / one.path
+    if not one.files or not folder.is_dir():
+        return
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if name not in one.files and not file.name.startswith("."):
+            yield note(f"{one.path}/{name}", "no stage has read it: `dvc status` tells which would")
 
 
 def _digest(path: str, root: Path) -> str | None:
@@ -104,8 +136,15 @@ def _edited_sidecars(record: LineageRecord, output: str, root: Path) -> Iterator
             yield broken(name, "the sidecar is not what its shard makes")
 
 
-def _check_raw(record: LineageRecord, root: Path) -> Iterator[Finding]:
-    """Raw videos against the manifest."""
+def check_raw(record: LineageRecord, root: Path, only: str | None = None) -> Iterator[Finding]:
+    """Raw videos and the text that came with them against the manifest.
+
+    Args:
+        record: of ``ingest``.
+        root: the checkout.
+        only: one video or its sound, relative to the checkout; by default all, and then files
+            that are in neither table are told too.
+    """
     base = str(record.params.get("datasets.root", "datasets"))
     manifest = root / MANIFEST / "clips.parquet"
     if not (root / base).is_dir():
@@ -114,21 +153,32 @@ def _check_raw(record: LineageRecord, root: Path) -> Iterator[Finding]:
     if not manifest.is_file():
         yield absent(MANIFEST.as_posix(), "without it raw videos cannot be compared")
         return
-    columns = ["dataset", "path", "audio_path", "sha256"]
+    columns = ["dataset", "path", "audio_path", "sha256", "transcript", "clip_id"]
     done: set[tuple[str, str]] = set()
+    texts: dict[str, Mapping[str, Path]] = {}
     try:
         rows = read_table(manifest, columns).to_pylist()
+        refused = read_table(root / MANIFEST / "quarantine.parquet").to_pylist()
     except (OSError, ValueError) as error:
         yield broken(f"{MANIFEST.as_posix()}/clips.parquet", f"it cannot be read: {error}")
         return
     for row in rows:
         key = f"datasets.sets.{row['dataset']}.path"
         folder = f"{base}/{record.params[key]}"
+        names = [row["path"], *filter(None, [row["audio_path"]])]
+        if only is not None and only not in [f"{folder}/{one}" for one in names]:
+            continue
+        layout = record.params.get(f"datasets.sets.{row['dataset']}.layout")
+        if layout == "hdtf" and folder not in texts:
+            texts[folder] = _texts(row["dataset"], root / folder)
+        if layout in _WITH_TEXT:
+            beside = Path(row["path"]).with_suffix(".txt") if layout == "folder" else None
+            text = beside or texts[folder].get(row["clip_id"])
+            yield from _check_text(row, root / folder, folder, text)
         if (row["dataset"], row["path"]) in done:
             continue
         done.add((row["dataset"], row["path"]))
         name = f"{folder}/{row['path']}"
-        names = [row["path"], *filter(None, [row["audio_path"]])]
         files = [root / folder / one for one in names]
         if not all(file.is_file() for file in files):
             yield absent(name, "raw video")
@@ -138,6 +188,54 @@ def _check_raw(record: LineageRecord, root: Path) -> Iterator[Finding]:
             yield broken(
                 name, f"sha256 {digest[:12]}..., the manifest says {row['sha256'][:12]}..."
             )
+
+    if only is None:
+        told = {f"{row['dataset']}/{row['path']}" for row in rows}
+        yield from _untold_videos(record, root, told, [one["message"] for one in refused])
+
+
+def _check_text(
+    row: Mapping[str, Any], place: Path, folder: str, text: Path | None
+) -> Iterator[Finding]:
+    """The text of a clip."""
+    if text is None or not (place / text).is_file():
+        if row["transcript"] is not None:
+            yield broken(f"{folder}/{row['path']}", "its transcript, which was read, is missing")
+        return
+    try:
+        words = read_transcript(place / text, str(text))
+    except ClipError as error:
+        yield broken(f"{folder}/{text}", error.message)
+        return
+    if words != row["transcript"]:
+        yield broken(f"{folder}/{text}", "it holds other words than the manifest")
+
+
+def _texts(dataset: str, place: Path) -> Mapping[str, Path]:
+    """Text files that lie apart from the videos (HDTF), by the clip that they are of."""
+    files = [file.relative_to(place) for file in (place / "transcripts").glob("*.txt")]
+    return {clip_id_of(dataset, PurePosixPath(f"{file.stem}.mp4")): file for file in files}
+
+
+def _untold_videos(
+    record: LineageRecord, root: Path, told: Set[str], messages: Sequence[str]
+) -> Iterator[Finding]:
+    """Media files of the datasets that neither the manifest nor the quarantine names."""
+    base = str(record.params.get("datasets.root", "datasets"))
+    for key, value in record.params.items():
+        if not (key.startswith("datasets.sets.") and key.endswith(".path")):
+            continue
+        dataset, folder = key.split(".")[2], root / base / str(value)
+        files = (one for one in sorted(folder.rglob("*")) if one.suffix.lower() in VIDEOS)
+        names = [one.relative_to(folder).as_posix() for one in files if one.is_file()]
+        new = [
+            name
+            for name in names
+            if f"{dataset}/{name}" not in told and not any(name in text for text in messages)
+        ]
+        if new:
+            what = f"ingest has not seen it{f', nor {len(new) - 1} more' if new[1:] else ''}"
+            yield note(f"{base}/{value}/{new[0]}", f"{what}: `dvc repro`")
 
 
 def _sha256_of(files: Sequence[Path]) -> str:
@@ -209,11 +307,12 @@ def verify_records(records: Sequence[LineageRecord], root: Path) -> Iterator[Fin
                 continue
             seen.add(one.path)
             if one.path == record.params.get("datasets.root"):
-                yield from _check_raw(record, root)
+                yield from check_raw(record, root)
                 yield from _check_files(one, root) if (root / one.path).is_dir() else ()
             elif not (root / one.path).exists():
                 yield absent(one.path, f"input of {record.stage}")
             else:
                 yield from _check_files(one, root)
+                yield from _check_extra(one, root)
     yield from _check_code(records, root)
     yield from _check_weights(records)

@@ -55,3 +55,19 @@ def test_an_anchor_of_the_readme_is_a_heading() -> None:
             headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
             assert anchor in slugs, link
+
+
+def test_a_module_that_is_named_is_there() -> None:
+    """Those of other people's code stand apart."""
+    others = {"evaluate.md", "morphable.md"}
+    rooms = ("dimitra", "pipelines", "tests", "benchmarks")
+    there = {
+        file.relative_to(ROOT).as_posix() for room in rooms for file in (ROOT / room).rglob("*.py")
+    }
+    for page in PAGES:
+        if page.name in others:
+            continue
+        for name in re.findall(r"`([\w./]+\.py)`", page.read_text()):
+            wanted = name.removeprefix("../")
+            found = any(f"/{one}".endswith(f"/{wanted}") for one in there)
+            assert found, f"{page.name}: {name}"

@@ -4,12 +4,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from dimitra.lineage.audit import Audit, audit
+from dimitra.lineage.clip_history import clips_of_video
 from dimitra.lineage.record import LineageError, read_records
+from dimitra.lineage.verify import check_raw
 from tests.lineage.small_run import REFUSED, TESTED, make_run
 from tests.lineage.trees import ROOT, git
 
@@ -236,17 +242,20 @@ def test_rules_that_no_record_holds_are_compared_with_the_commit(run: Path) -> N
     git(run, "add", "-f", *rules)
     git(run, "commit", "-qm", "a run")
 
-    def notes() -> dict[str, str]:
-        found, _ = audit(METRIC, run)
-        assert found.ok
+    def notes(found: Audit) -> dict[str, str]:
         return {one.where: one.message for one in found.findings if one.kind == "note"}
 
-    assert not notes().keys() & {*rules, "git"}
+    found, _ = audit(METRIC, run)
+    assert found.ok
+    assert not notes(found).keys() & {*rules, "git"}
     flip(run / "metrics" / "tolerance.yaml")
+    found, _ = audit(METRIC, run)
+    assert found.ok
+    said = notes(found)["metrics/tolerance.yaml"]
+    assert said.endswith("git diff metrics/tolerance.yaml")
     (run / "dvc.yaml").unlink()
-    said = notes()
-    assert said["metrics/tolerance.yaml"].endswith("git diff metrics/tolerance.yaml")
-    assert "which stages there are" in said["dvc.yaml"]
+    missing = broken(audit(METRIC, run)[0])
+    assert "which stages there are" in missing["dvc.yaml"]
 
 
 def test_a_clip_tells_where_it_lies_and_what_it_entered(run: Path) -> None:
@@ -282,6 +291,80 @@ def test_a_quarantined_clip_tells_where_and_why(kept: Path) -> None:
 def test_a_raw_video_leads_to_its_clips(kept: Path) -> None:
     found, _ = audit("datasets/chorus/mp4/id00013/a/00001.mp4", kept)
     assert [one["clip_id"] for one in found.history] == [TESTED]
+
+
+def test_a_raw_video_is_read_even_without_verify(run: Path) -> None:
+    path = "datasets/chorus/mp4/id00013/a/00001.mp4"
+    flip(run / path)
+    assert broken(audit(path, run)[0]).keys() == {path}
+    assert audit("datasets/chorus/mp4/id00001/a/00001.mp4", run)[0].ok
+
+
+def test_a_video_whose_name_is_a_part_of_another_s_is_not_that_one(run: Path) -> None:
+    file = run / "data" / "manifest" / "quarantine.parquet"
+    refused = {
+        "clip_id": "chorus-bad",
+        "dataset": "chorus",
+        "stage": "ingest",
+        "reason": "not_media",
+        "message": "mp4/id00013/a/00001.mp4.mp4 cannot be opened",
+        "input_sha256": None,
+        "attempts": 1,
+    }
+    pq.write_table(pa.Table.from_pylist([refused], pq.read_schema(file)), file)
+    ingest = read_records(run)["ingest"]
+    path = "datasets/chorus/mp4/id00013/a/00001.mp4"
+    assert clips_of_video(path, ingest, run) == [TESTED]
+    assert clips_of_video(f"{path}.mp4", ingest, run) == ["chorus-bad"]
+
+
+def test_words_that_came_with_a_clip_are_read_again(run: Path) -> None:
+    record = read_records(run)["ingest"]
+    record = replace(record, params={**record.params, "datasets.sets.chorus.layout": "folder"})
+    file = run / "data" / "manifest" / "clips.parquet"
+    rows = pq.read_table(file).to_pylist()
+    for row in rows:
+        row["transcript"] = "one two" if row["clip_id"] == TESTED else None
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(file)), file)
+    text = run / "datasets" / "chorus" / "mp4" / "id00013" / "a" / "00001.txt"
+    text.write_text("one\ntwo\n")
+    assert list(check_raw(record, run)) == []
+    text.write_text("one three")
+    (found,) = check_raw(record, run)
+    assert (found.kind, found.where) == ("broken", text.relative_to(run).as_posix())
+    text.unlink()
+    (found,) = check_raw(record, run)
+    assert found.where == text.with_suffix(".mp4").relative_to(run).as_posix()
+    assert "transcript" in found.message
+
+
+def test_files_that_were_put_beside_what_was_read_are_notes(run: Path) -> None:
+    video = run / "datasets" / "chorus" / "mp4" / "id00013" / "a" / "00077.mp4"
+    video.write_bytes(b"new")
+    (run / "splits" / "chorus" / "v9").mkdir()
+    (run / "splits" / "chorus" / "v9" / "test.txt").write_text("id00013\n")
+    found, _ = audit(METRIC, run, verify=True)
+    assert found.ok
+    notes = {one.where for one in found.findings if one.kind == "note"}
+    assert {video.relative_to(run).as_posix(), "splits/chorus/v9/test.txt"} <= notes
+
+
+def test_a_shard_that_is_gone_is_broken_unless_shards_are_kept_elsewhere(run: Path) -> None:
+    (run / "data" / "crops" / "00000.tar").unlink()
+    assert "data/crops/00000.tar" in broken(audit(METRIC, run, verify=True)[0])
+    params = yaml.safe_load((run / "params.yaml").read_text())
+    params["storage"]["root"] = "s3://bucket/prefix"
+    (run / "params.yaml").write_text(yaml.safe_dump(params))
+    found, _ = audit(METRIC, run, verify=True)
+    assert "data/crops/00000.tar" not in broken(found)
+    assert "data/crops/00000.tar" in absent(found)
+
+
+def test_paired_tests_are_numbers_too(kept: Path) -> None:
+    found, _ = audit("metrics/paired.json#chorus.f_lmd", kept)
+    rows = json.loads((kept / "metrics" / "paired.json").read_text())["chorus"]["f_lmd"]
+    assert [one["value"] for one in found.numbers] == [row["difference"] for row in rows]
+    assert rows
 
 
 def test_a_shard_is_read_even_without_verify(run: Path) -> None:
