@@ -110,12 +110,12 @@ def clips_of_video(path: str, ingest: LineageRecord, root: Path) -> list[str]:
     for row in refused:
         key = f"datasets.sets.{row['dataset']}.path"
         folder = f"{base}/{ingest.params[key]}/"
-        if path.startswith(folder) and _names(row["message"], path.removeprefix(folder)):
+        if path.startswith(folder) and names_path(row["message"], path.removeprefix(folder)):
             found.append(row["clip_id"])
     return sorted(found)
 
 
-def _names(message: str, path: str) -> bool:
+def names_path(message: str, path: str) -> bool:
     """Whether a message names this path, and not one that it is a part of."""
     return re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w/-]|\.\w)", message) is not None
 

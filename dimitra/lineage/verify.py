@@ -16,6 +16,7 @@ from dimitra.datasets.folder import VIDEOS
 from dimitra.datasets.listing import clip_id_of
 from dimitra.datasets.transcripts import read_transcript
 from dimitra.git_files import GitError, read_objects
+from dimitra.lineage.clip_history import names_path
 from dimitra.lineage.findings import Finding, absent, broken, differs, note, short
 from dimitra.lineage.raw import MANIFEST
 from dimitra.lineage.record import Artefact, LineageRecord
@@ -158,7 +159,6 @@ def check_raw(record: LineageRecord, root: Path, only: str | None = None) -> Ite
     texts: dict[str, Mapping[str, Path]] = {}
     try:
         rows = read_table(manifest, columns).to_pylist()
-        refused = read_table(root / MANIFEST / "quarantine.parquet").to_pylist()
     except (OSError, ValueError) as error:
         yield broken(f"{MANIFEST.as_posix()}/clips.parquet", f"it cannot be read: {error}")
         return
@@ -190,6 +190,12 @@ def check_raw(record: LineageRecord, root: Path, only: str | None = None) -> Ite
             )
 
     if only is None:
+        quarantine = MANIFEST / "quarantine.parquet"
+        try:
+            refused = read_table(root / quarantine, ["message"]).to_pylist()
+        except (OSError, ValueError) as error:
+            yield broken(quarantine.as_posix(), f"it cannot be read: {error}")
+            return
         told = {f"{row['dataset']}/{row['path']}" for row in rows}
         yield from _untold_videos(record, root, told, [one["message"] for one in refused])
 
@@ -231,7 +237,8 @@ def _untold_videos(
         new = [
             name
             for name in names
-            if f"{dataset}/{name}" not in told and not any(name in text for text in messages)
+            if f"{dataset}/{name}" not in told
+            and not any(names_path(text, name) for text in messages)
         ]
         if new:
             what = f"ingest has not seen it{f', nor {len(new) - 1} more' if new[1:] else ''}"

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dimitra.lineage.audit import Audit, audit
-from dimitra.lineage.clip_history import clips_of_video
+from dimitra.lineage.clip_history import clips_of_video, names_path
 from dimitra.lineage.record import LineageError, read_records
 from dimitra.lineage.verify import check_raw
 from tests.lineage.small_run import REFUSED, TESTED, make_run
@@ -316,6 +316,21 @@ def test_a_video_whose_name_is_a_part_of_another_s_is_not_that_one(run: Path) ->
     path = "datasets/chorus/mp4/id00013/a/00001.mp4"
     assert clips_of_video(path, ingest, run) == [TESTED]
     assert clips_of_video(f"{path}.mp4", ingest, run) == ["chorus-bad"]
+
+
+@pytest.mark.parametrize(
+    ("message", "named"),
+    [
+        ("a/1.mp4 cannot be opened", True),
+        ("the file a/1.mp4: no sound", True),
+        ("a/1.mp4.mp4 cannot be opened", False),
+        ("a/11.mp4 cannot be opened", False),
+        ("b/a/1.mp4 cannot be opened", False),
+        ("a/1.mp4", True),
+    ],
+)
+def test_a_message_names_a_whole_path(message: str, named: bool) -> None:
+    assert names_path(message, "a/1.mp4") == named
 
 
 def test_words_that_came_with_a_clip_are_read_again(run: Path) -> None:
