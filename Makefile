@@ -17,8 +17,8 @@ install: $(VENV)/.installed ## make the virtual environment with the exact versi
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@command -v git >/dev/null || { echo "git is missing: apt-get install git"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
-		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but 3.11 or 3.12 is needed: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but 3.11 is needed: make PYTHON=python3.11 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,insightface]'

@@ -246,8 +246,8 @@ def _dataset(name: str, entry: Mapping[str, Any], root: Path, licence: str) -> F
 
 def _python() -> Finding:
     version = platform.python_version_tuple()
-    ok = (int(version[0]), int(version[1])) in {(3, 11), (3, 12)}
-    remedy = "" if ok else "use Python 3.11 or 3.12"
+    ok = (int(version[0]), int(version[1])) == (3, 11)
+    remedy = "" if ok else "use Python 3.11"
     return Finding("Python", platform.python_version(), ok, remedy)
 
 
